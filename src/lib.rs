@@ -1,0 +1,6 @@
+//! reaperd finds abusive client sessions of Redis-compatible servers by rule files and kills exactly those.
+
+pub mod backend;
+pub mod clock;
+pub mod policy;
+pub mod view;

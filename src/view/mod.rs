@@ -1,0 +1,4 @@
+//! The serialisable shapes that the CLI (`-o json`), the API and the journal share.
+
+pub mod journal;
+pub mod session;
