@@ -84,7 +84,9 @@ fn wall() -> UnixMillis {
 /// Milliseconds since boot, sleep included; 0 where the kernel does not tell.
 fn uptime() -> i64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let Some((whole, fraction)) = text.split_whitespace().next().and_then(|first| first.split_once('.')) else { return 0 };
+    let Some((whole, fraction)) = text.split_whitespace().next().and_then(|first| first.split_once('.')) else {
+        return 0;
+    };
     let whole: i64 = whole.parse().unwrap_or(0);
     // Two digits: hundredths of a second.
     let hundredths: i64 = fraction.parse().unwrap_or(0);

@@ -2,5 +2,7 @@
 
 pub mod backend;
 pub mod clock;
+pub mod engine;
 pub mod policy;
+pub mod store;
 pub mod view;

@@ -1,7 +1,7 @@
 //! stub, to be filled
-use std::sync::Arc;
 use super::names::RuleName;
 use super::session::{ConnectionId, Session};
+use std::sync::Arc;
 
 /// Why a candidate is not killed: a closed set, in the order in which `decide` asks. First match wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -224,8 +224,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order of precedence.
-    pub const ALL: [Self; 6] =
-        [Self::Replica, Self::Master, Self::Monitor, Self::Pubsub, Self::Blocked, Self::Normal];
+    pub const ALL: [Self; 6] = [Self::Replica, Self::Master, Self::Monitor, Self::Pubsub, Self::Blocked, Self::Normal];
 
     /// The kind that these flags mean.
     #[must_use]

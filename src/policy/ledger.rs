@@ -138,7 +138,10 @@ impl Ledger {
     #[must_use]
     pub fn on_node(&self, target: &TargetName, node: &NodeName, window: Duration, now: Steady) -> usize {
         let since = now.minus(window);
-        self.charges.iter().filter(|charge| charge.committed >= since && charge.target == *target && charge.node == *node).count()
+        self.charges
+            .iter()
+            .filter(|charge| charge.committed >= since && charge.target == *target && charge.node == *node)
+            .count()
     }
 
     /// When the rule last had a kill under way on the target: `now` while one is.

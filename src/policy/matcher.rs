@@ -139,8 +139,10 @@ impl Parser<'_> {
         let start = self.at;
         let value = self.value()?;
         let regex = || {
-            Regex::new(&format!("^(?:{value})$"))
-                .map_err(|error| MatcherError { offset: start, message: format!("`{value}` is no regular expression: {error}") })
+            Regex::new(&format!("^(?:{value})$")).map_err(|error| MatcherError {
+                offset: start,
+                message: format!("`{value}` is no regular expression: {error}"),
+            })
         };
         let test = match operator {
             "=~" => Test::Like(regex()?),
@@ -153,7 +155,8 @@ impl Parser<'_> {
 
     fn label(&mut self) -> Result<String, MatcherError> {
         self.skip_space();
-        let end = self.rest().find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(self.rest().len());
+        let end =
+            self.rest().find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(self.rest().len());
         let label = self.rest()[..end].to_owned();
         if label.is_empty() || label.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(self.error("expected a label name, as in env=\"prod\""));
@@ -225,9 +228,15 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_place() {
-        for (source, offset) in
-            [("env", 3), (r#"env="prod"#, 5), (r#"="x""#, 0), (r#"a="x" b="y""#, 6), (r#"a=~"(""#, 3), ("{a=b", 4), ("1a=b", 0)]
-        {
+        for (source, offset) in [
+            ("env", 3),
+            (r#"env="prod"#, 5),
+            (r#"="x""#, 0),
+            (r#"a="x" b="y""#, 6),
+            (r#"a=~"(""#, 3),
+            ("{a=b", 4),
+            ("1a=b", 0),
+        ] {
             assert_eq!(Matchers::parse(source).map_err(|error| error.offset).err(), Some(offset), "{source}");
         }
     }

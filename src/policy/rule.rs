@@ -64,7 +64,8 @@ impl Rate {
         let (kills, window) = text.split_once('/').ok_or_else(|| format!("`{text}` is no rate: {help}"))?;
         let kills = kills.trim().parse().map_err(|_| format!("`{kills}` is no number of kills: {help}"))?;
         let window = window.trim();
-        let window = if window.starts_with(|c: char| c.is_ascii_digit()) { window.to_owned() } else { format!("1{window}") };
+        let window =
+            if window.starts_with(|c: char| c.is_ascii_digit()) { window.to_owned() } else { format!("1{window}") };
         let window = parse_duration(&window).map_err(|error| format!("{error}; {help}"))?;
         if window.is_zero() {
             return Err(format!("`{text}` has an empty window: {help}"));
@@ -124,7 +125,11 @@ impl Share {
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, fraction) = (self.0 / 100, self.0 % 100);
-        if fraction == 0 { write!(f, "{whole}%") } else { write!(f, "{whole}.{}%", format!("{fraction:02}").trim_end_matches('0')) }
+        if fraction == 0 {
+            write!(f, "{whole}%")
+        } else {
+            write!(f, "{whole}.{}%", format!("{fraction:02}").trim_end_matches('0'))
+        }
     }
 }
 
@@ -164,9 +169,9 @@ impl Order {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let field = Field::from_name(name)
-            .filter(|field| field.ty() != FieldType::Text)
-            .ok_or_else(|| format!("cannot order by `{name}`: write a numeric or duration field, as in `idle desc` or `omem desc`"))?;
+        let field = Field::from_name(name).filter(|field| field.ty() != FieldType::Text).ok_or_else(|| {
+            format!("cannot order by `{name}`: write a numeric or duration field, as in `idle desc` or `omem desc`")
+        })?;
         let descending = match (words.next(), words.next()) {
             (None | Some("desc"), None) => true,
             (Some("asc"), None) => false,

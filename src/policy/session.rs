@@ -292,8 +292,11 @@ impl SessionsBuilder {
         }
         let mut kinds = Symbols::default();
         let mut lookup = HashTable::new();
-        let by_flags: Vec<u32> =
-            flags.values.iter().map(|value| intern(&mut kinds, &mut lookup, Kind::from_flags(value).as_str())).collect();
+        let by_flags: Vec<u32> = flags
+            .values
+            .iter()
+            .map(|value| intern(&mut kinds, &mut lookup, Kind::from_flags(value).as_str()))
+            .collect();
         kinds.codes =
             flags.codes.iter().map(|code| by_flags.get(*code as usize).copied().unwrap_or(MISSING_CODE)).collect();
         self.sessions.symbols[kind] = kinds;
@@ -412,7 +415,8 @@ impl Session {
     /// A text.
     #[must_use]
     pub fn text(&self, field: Field) -> Option<&str> {
-        let position = Field::ALL.iter().filter(|other| other.ty() == FieldType::Text).position(|other| *other == field)?;
+        let position =
+            Field::ALL.iter().filter(|other| other.ty() == FieldType::Text).position(|other| *other == field)?;
         self.texts.get(position)?.as_deref()
     }
 

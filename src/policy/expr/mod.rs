@@ -1,11 +1,13 @@
 //! stub: the expression language
-use std::sync::Arc;
-use std::ops::Range;
 use super::field::FieldSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A checked expression.
 #[derive(Clone, Debug)]
-pub struct Expr { source: Arc<str> }
+pub struct Expr {
+    source: Arc<str>,
+}
 
 /// A mistake in an expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +24,18 @@ pub struct ExprError {
 impl Expr {
     /// The source.
     #[must_use]
-    pub fn source(&self) -> &str { &self.source }
+    pub fn source(&self) -> &str {
+        &self.source
+    }
     /// The fields.
     #[must_use]
-    pub fn needs(&self) -> FieldSet { FieldSet::EMPTY }
+    pub fn needs(&self) -> FieldSet {
+        FieldSet::EMPTY
+    }
     /// Parses.
     /// # Errors
     /// all mistakes
-    pub fn parse(source: &str) -> Result<Self, Vec<ExprError>> { Ok(Self { source: source.into() }) }
+    pub fn parse(source: &str) -> Result<Self, Vec<ExprError>> {
+        Ok(Self { source: source.into() })
+    }
 }

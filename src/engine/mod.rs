@@ -1,0 +1,3 @@
+//! Ring 2: the only place that sequences effects.
+
+pub mod handle;
