@@ -1,4 +1,26 @@
 //! What became of a kill: seen in a later list or look, never inferred from an OK reply.
+//!
+//! A list or look counts as evidence only if it was asked for after the kill was answered. A session that it does not
+//! show, or whose server has another run, is gone. One that it still shows survived, unless the server is already
+//! closing it: then the intent stays open.
+//!
+//! A kill that was never answered may still be on its way. A session that is alive shortly after proves nothing, so the
+//! intent stays open until [`IN_FLIGHT`] has passed; while it is open the session is not killed again, and the budget
+//! stays charged.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::intent::IntentId;
+use super::names::RuleName;
+use super::session::{SessionKey, Snapshot};
+use super::time::Steady;
+
+/// How long a kill whose answer was lost may still reach the server.
+pub const IN_FLIGHT: Duration = Duration::from_secs(5);
+
+/// After this long without a usable look, an outcome is unverified.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The end of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,4 +49,72 @@ impl Outcome {
             Self::Unverified => "unverified",
         }
     }
+}
+
+/// How far an open intent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The server answered at this time: it will not act on the kill any more.
+    Answered(Steady),
+    /// The answer was lost at this time (or the daemon restarted then): the server may still act on the kill.
+    Lost(Steady),
+}
+
+/// An intent that is not settled yet.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its number.
+    pub id: IntentId,
+    /// Why.
+    pub rule: RuleName,
+    /// Whom.
+    pub key: SessionKey,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+impl Open {
+    /// The moment from which a list or look can show that the kill had no effect.
+    fn conclusive(&self) -> Steady {
+        match self.progress {
+            Progress::Answered(at) => at,
+            Progress::Lost(at) => at.plus(IN_FLIGHT),
+        }
+    }
+
+    fn outcome(&self, snapshot: &Snapshot, rows: &HashMap<i64, usize>) -> Option<Outcome> {
+        let (Progress::Answered(since) | Progress::Lost(since)) = self.progress;
+        if snapshot.at < since {
+            return None;
+        }
+        let row = if snapshot.run == self.key.run { rows.get(&self.key.id) } else { None };
+        match row {
+            None => Some(Outcome::Gone),
+            Some(row) if snapshot.sessions.is_closing(*row) => None,
+            Some(_) if snapshot.at >= self.conclusive() => Some(Outcome::Survived),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Which open intents a list, or a look at their sessions, settles.
+#[must_use]
+pub fn settle(open: &[Open], snapshots: &[Snapshot]) -> Vec<(IntentId, Outcome)> {
+    let mut settled = Vec::new();
+    for snapshot in snapshots {
+        let here: Vec<&Open> = open.iter().filter(|open| open.key.node == snapshot.node).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let rows = (0..snapshot.sessions.len()).map(|row| (snapshot.sessions.id(row), row)).collect();
+        settled.extend(here.iter().filter_map(|open| Some((open.id, open.outcome(snapshot, &rows)?))));
+    }
+    settled
+}
+
+/// Which open intents can no longer be settled by a look: none succeeded in time.
+#[must_use]
+pub fn expire(open: &[Open], now: Steady) -> Vec<(IntentId, Outcome)> {
+    let late = open.iter().filter(|open| now.since(open.conclusive()) > DEADLINE);
+    late.map(|open| (open.id, Outcome::Unverified)).collect()
 }

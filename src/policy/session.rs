@@ -356,6 +356,21 @@ pub struct Snapshot {
     pub sessions: Sessions,
 }
 
+impl Snapshot {
+    /// One session, taken out of the columns.
+    #[must_use]
+    pub fn session(&self, row: usize) -> Session {
+        Session::from_columns(&self.node, &self.run, &self.sessions, row)
+    }
+
+    /// How many sessions there are, replication left out.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        let replication = |row: &usize| matches!(self.sessions.kind(*row), Some(Kind::Replica | Kind::Master));
+        self.sessions.len() - (0..self.sessions.len()).filter(replication).count()
+    }
+}
+
 /// The identity of a session within its target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
@@ -383,9 +398,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// One session of a node, taken out of the columns.
-    #[must_use]
-    pub fn from_columns(node: &NodeName, run: &RunId, sessions: &Sessions, row: usize) -> Self {
+    fn from_columns(node: &NodeName, run: &RunId, sessions: &Sessions, row: usize) -> Self {
         let mut ints = [MISSING_INT; INT_COLUMNS];
         for (index, value) in ints.iter_mut().enumerate() {
             *value = sessions.ints[index].get(row).copied().unwrap_or(MISSING_INT);
