@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::monitoring::alertmanager::Pairs;
+use crate::policy::directory::Resolution;
 use crate::policy::matcher::Labels;
-use crate::policy::names::TargetName;
 use crate::view::status::{PauseView, RuleView, SessionsView, Status, TargetView};
 
 /// A question to the engine that it cannot answer.
@@ -57,7 +58,7 @@ impl Handle {
     }
     /// The target that an alert's labels name.
     #[must_use]
-    pub fn resolve(&self, _labels: &Labels) -> Option<TargetName> {
+    pub fn resolve(&self, _labels: &Pairs<'_>) -> Resolution {
         todo!()
     }
     /// Whether some rule is made active by an alert with these labels.

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use super::matcher::Labels;
 use super::names::{NodeName, TargetName};
 
 /// The targets by everything they are called: name, instance id, node addresses.
@@ -46,12 +45,13 @@ impl Directory {
         }
     }
 
-    /// The target that these labels name.
+    /// The target that labels name; `get` gives the value of a label. (A lookup, so that the many alerts that name
+    /// nothing of ours need not be copied into a map to find that out.)
     #[must_use]
-    pub fn resolve(&self, labels: &Labels) -> Resolution {
+    pub fn resolve<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> Resolution {
         let Some((label, value)) = self.labels.iter().find_map(|label| {
             // As in Prometheus, an empty label is one that is not there.
-            let value = labels.get(label).filter(|value| !value.is_empty())?;
+            let value = get(label).filter(|value| !value.is_empty())?;
             Some((label, value))
         }) else {
             return Resolution::NoLabel;
@@ -60,7 +60,7 @@ impl Directory {
         let handle = value.strip_prefix("redis://").or_else(|| value.strip_prefix("rediss://")).unwrap_or(value);
         match self.handles.get(handle) {
             Some(target) => Resolution::Target(target.clone()),
-            None => Resolution::Unknown { label: label.clone(), value: value.clone() },
+            None => Resolution::Unknown { label: label.clone(), value: value.to_owned() },
         }
     }
 }
@@ -74,7 +74,7 @@ mod tests {
         let mut directory = Directory::new(["dcs_instance_id", "target", "instance"].map(str::to_owned).to_vec());
         directory.add(&"orders".into(), Some("c8300"), &["127.0.0.1:6379".into()]);
         let resolve = |pairs: &[(&str, &str)]| {
-            directory.resolve(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+            directory.resolve(|label| pairs.iter().find(|(name, _)| *name == label).map(|(_, value)| *value))
         };
         let orders = Resolution::Target("orders".into());
         assert_eq!(resolve(&[("target", "orders")]), orders);
