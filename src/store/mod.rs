@@ -4,6 +4,9 @@
 //! own; nobody is told of success before the commit is on disk. `decide` runs inside the commit, on the ledger that
 //! this commit makes durable: charging and writing intents is one step.
 
+pub mod alerts;
+pub mod journal;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,4 +84,16 @@ pub struct AlertRow {
     pub received: UnixMillis,
     /// Grows with every activation (firing after resolved, or firing for the first time).
     pub activation: i64,
+}
+
+/// stub
+#[derive(Clone, Debug)]
+pub struct Store {}
+
+/// stub
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// stub
+    #[error("the queue of the store is full")]
+    Full,
 }
