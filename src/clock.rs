@@ -93,6 +93,12 @@ fn uptime() -> i64 {
     whole * 1000 + hundredths * 10
 }
 
+/// A wall time as people and journals read it: RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn rfc3339(at: UnixMillis) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
