@@ -23,7 +23,7 @@ bench: tools-demo
 	$(CARGO) bench
 
 tools-demo:
-	@deploy/lint/need redis-server
+	@deploy/need redis-server
 
 tools-test:
-	@deploy/lint/need redis-server prometheus-alertmanager openssl curl
+	@deploy/need redis-server prometheus-alertmanager openssl curl
