@@ -1,5 +1,6 @@
 //! What the store cannot do, in sentences that say what to do about it.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -87,16 +88,16 @@ impl StoreError {
     }
 
     /// The folder or file at `path` could not be opened.
-    pub(super) fn folder(path: &Path, doing: &str, error: &std::io::Error) -> Self {
-        let advice = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => ": give the daemon's user the right to write there",
-            std::io::ErrorKind::ReadOnlyFilesystem => ": mount it for writing, or set another storage path",
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ": free some space there",
-            std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
-                ": a file is in the way; set another storage path"
-            }
-            _ => "",
-        };
+    pub(super) fn folder(path: &Path, doing: &str, error: &io::Error) -> Self {
+        const ADVICE: [(ErrorKind, &str); 6] = [
+            (ErrorKind::PermissionDenied, ": give the daemon's user the right to write there"),
+            (ErrorKind::ReadOnlyFilesystem, ": mount it for writing, or set another storage path"),
+            (ErrorKind::StorageFull, ": free some space there"),
+            (ErrorKind::QuotaExceeded, ": free some space there"),
+            (ErrorKind::NotADirectory, ": a file is in the way; set another storage path"),
+            (ErrorKind::AlreadyExists, ": a file is in the way; set another storage path"),
+        ];
+        let advice = ADVICE.iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, advice)| advice);
         Self::Open { path: path.into(), message: format!("{doing}: {error}{advice}") }
     }
 

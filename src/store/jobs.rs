@@ -15,7 +15,7 @@ use super::{Committed, Decide, Decision, alerts};
 use crate::clock::Reading;
 use crate::policy::decide::{Kill, Spared};
 use crate::policy::intent::{Intent, IntentId};
-use crate::policy::ledger::{Books, Charge};
+use crate::policy::ledger::{Books, Charge, Ledger};
 use crate::policy::names::TargetName;
 use crate::policy::time::Steady;
 use crate::view::journal::{Entry, EntryKind};
@@ -25,13 +25,14 @@ use crate::view::journal::{Entry, EntryKind};
 pub(super) struct Counters {
     chain: Chain,
     next_intent: i64,
-    pub(super) next_ghost: i64,
+    next_ghost: i64,
 }
 
 impl Counters {
-    /// As they are on disk.
-    pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
-        Ok(Self { chain: Chain::load(db)?, next_intent: intents::next_id(db)?, next_ghost: 0 })
+    /// Takes them from what is on disk. Ghosts are not on disk: their numbers go on.
+    pub(super) fn reload(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        *self = Self { chain: Chain::load(db)?, next_intent: intents::next_id(db)?, ..self.clone() };
+        Ok(())
     }
 }
 
@@ -44,6 +45,19 @@ pub(super) struct PendingCommit {
 }
 
 impl PendingCommit {
+    fn charge(&self, ledger: &mut Ledger) {
+        for (id, kill) in &self.kills {
+            ledger.charge(Charge {
+                id: *id,
+                target: self.target.clone(),
+                node: kill.session().key.node.clone(),
+                rule: kill.rule().clone(),
+                committed: self.at,
+                ended: None,
+            });
+        }
+    }
+
     /// The permits. Only for a commit that succeeded.
     pub(super) fn committed(self) -> Committed {
         let permit = |(id, kill)| Intent::committed(id, self.target.clone(), kill, self.at);
@@ -81,14 +95,8 @@ impl Effect {
 
     /// Before the commit: charges what is written, so that the next job decides on it.
     pub(super) fn charge(&self, books: &mut Books) {
-        for pending in &self.committed {
-            for (id, kill) in &pending.kills {
-                books.ledger.charge(charge(*id, &pending.target, kill, pending.at));
-            }
-        }
-        for ghost in &self.ghosts {
-            books.shadow.charge(ghost.clone());
-        }
+        self.committed.iter().for_each(|pending| pending.charge(&mut books.ledger));
+        self.ghosts.iter().for_each(|ghost| books.shadow.charge(ghost.clone()));
     }
 
     /// After the commit: what is over ends.
@@ -102,11 +110,6 @@ impl Effect {
     pub(super) fn forget_ghosts(&self, books: &mut Books) {
         self.ghosts.iter().for_each(|ghost| books.shadow.take_back(ghost.id));
     }
-}
-
-fn charge(id: IntentId, target: &TargetName, kill: &Kill, committed: Steady) -> Charge {
-    let node = kill.session().key.node.clone();
-    Charge { id, target: target.clone(), node, rule: kill.rule().clone(), committed, ended: None }
 }
 
 /// Writes a job's rows.

@@ -268,9 +268,9 @@ impl State {
     /// Takes the books and counters anew from what is on disk.
     fn replay(&mut self) -> Result<(), StoreError> {
         self.stale = true;
-        let read = || Ok((Counters::load(&self.db)?, intents::replay(&self.db, &self.shared.clock.reading())?));
-        let (counters, ledger) = read().map_err(|error| StoreError::read(&self.shared.file, &error))?;
-        self.counters = Counters { next_ghost: self.counters.next_ghost, ..counters };
+        let refuse = |error: rusqlite::Error| StoreError::read(&self.shared.file, &error);
+        self.counters.reload(&self.db).map_err(refuse)?;
+        let ledger = intents::replay(&self.db, &self.shared.clock.reading()).map_err(refuse)?;
         self.shared.books().ledger = ledger;
         self.stale = false;
         Ok(())
