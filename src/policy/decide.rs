@@ -100,6 +100,12 @@ pub struct Kill {
 }
 
 impl Kill {
+    /// A kill that nobody decided.
+    #[cfg(test)]
+    pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
+        Self { rule, session, connection }
+    }
+
     /// The rule.
     #[must_use]
     pub fn rule(&self) -> &RuleName {
