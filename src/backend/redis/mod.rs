@@ -1,1 +1,2 @@
-
+//! Redis.
+pub mod client_list;
