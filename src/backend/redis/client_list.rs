@@ -393,7 +393,10 @@ mod tests {
             ("id=1 age=\n", "CLIENT LIST, line 1: `age=` is not a number"),
             ("id=1 qbuf=-\n", "CLIENT LIST, line 1: `qbuf=-` is not a number"),
             ("id=1 omem=99999999999999999999\n", "CLIENT LIST, line 1: `omem=99999999999999999999` is not a number"),
-            ("id=1 age=9223372036854775807\n", "CLIENT LIST, line 1: `age=9223372036854775807` is no number of seconds"),
+            (
+                "id=1 age=9223372036854775807\n",
+                "CLIENT LIST, line 1: `age=9223372036854775807` is no number of seconds",
+            ),
             ("id=1\nid=2\nid=1\n", "CLIENT LIST, line 3: the id 1 comes twice"),
             ("-ERR something\n", "CLIENT LIST, line 1: `-ERR` is not of the form key=value"),
         ] {
@@ -427,8 +430,20 @@ mod tests {
     }
 
     const KEYS: [&str; 14] = [
-        "addr", "laddr", "fd", "name", "age", "idle", "flags", "multi", "qbuf-free", "tot-mem", "cmd", "user",
-        "lib-name", "io-thread",
+        "addr",
+        "laddr",
+        "fd",
+        "name",
+        "age",
+        "idle",
+        "flags",
+        "multi",
+        "qbuf-free",
+        "tot-mem",
+        "cmd",
+        "user",
+        "lib-name",
+        "io-thread",
     ];
 
     /// A session as pairs: mostly the keys of a server in their order, now and then some are left out.
@@ -439,7 +454,8 @@ mod tests {
             "addr" | "laddr" => "(10\\.0\\.[0-9]\\.[0-9]|\\[fe80::[1-9a-f]\\]|/run/r\\.sock):[0-9]{1,4}".boxed(),
             _ => "[!-~é]{0,6}".boxed(),
         };
-        let pair = move |key| (proptest::bool::weighted(0.9), value(key)).prop_map(move |(on, v)| on.then_some((key, v)));
+        let pair =
+            move |key| (proptest::bool::weighted(0.9), value(key)).prop_map(move |(on, v)| on.then_some((key, v)));
         KEYS.map(pair).to_vec().prop_map(|pairs| pairs.into_iter().flatten().collect())
     }
 
