@@ -2,7 +2,9 @@
 
 pub mod backend;
 pub mod clock;
+pub mod config;
 pub mod engine;
+pub mod monitoring;
 pub mod policy;
 pub mod store;
 pub mod view;

@@ -1,1 +1,3 @@
+//! Redis and Valkey.
 
+pub mod config;

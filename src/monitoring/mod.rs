@@ -1,0 +1,3 @@
+//! Ring 1: what monitoring systems tell the daemon, and where they are.
+
+pub mod config;
