@@ -125,7 +125,9 @@ fn parse_since(text: &str, clock: &Clock) -> Result<UnixMillis, Problem> {
         return Ok(clock.wall().saturating_sub(millis(ago)));
     }
     let time: jiff::Timestamp = text.parse().map_err(|_| {
-        Problem::bad_request(format_args!("since is neither a duration as in 1h30m nor a time as in 2026-01-31T12:00:00Z: {text}"))
+        Problem::bad_request(format_args!(
+            "since is neither a duration as in 1h30m nor a time as in 2026-01-31T12:00:00Z: {text}"
+        ))
     })?;
     Ok(time.as_millisecond())
 }
@@ -157,7 +159,9 @@ impl PauseRequest {
         }
         let lasts = self.lasts.as_deref().map(parse_duration).transpose();
         match lasts.map_err(|error| Problem::bad_request(format_args!("for: {error}")))? {
-            Some(Duration::ZERO) => Err(Problem::bad_request("for: a pause lasts longer than 0; leave it out for no end")),
+            Some(Duration::ZERO) => {
+                Err(Problem::bad_request("for: a pause lasts longer than 0; leave it out for no end"))
+            }
             lasts => Ok(lasts),
         }
     }
@@ -179,4 +183,81 @@ async fn resume(Shared(state): Shared<Arc<State>>, request: Request) -> Result<S
     let resume: ResumeRequest = json(request).await?;
     state.handle.resume(resume.target.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn query<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
+        let uri: axum::http::Uri = format!("/?{text}").parse().unwrap();
+        Ok(Query::try_from_uri(&uri)?.0)
+    }
+
+    #[test]
+    fn pages_have_a_default_and_a_limit() {
+        let size = |text| query::<Page>(text).and_then(|page| Ok((page.offset, page_size(page.limit)?)));
+        assert_eq!(size(""), Ok((0, 100)));
+        assert_eq!(size("offset=7&limit=1000"), Ok((7, 1000)));
+        for text in ["limit=1001", "limit=-1", "limit=x", "offset=-1", "ofset=1", "limit=99999999999999999999"] {
+            assert_eq!(size(text).unwrap_err().status, 400, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_journal_is_filtered_as_asked() {
+        let clock = Clock::start();
+        let filter = |text| query::<JournalQuery>(text).and_then(|query| query.filter(&clock));
+        let found = filter("target=orders&rule=idle&kind=intent&since=1h&limit=5").unwrap();
+        assert_eq!((found.target.as_deref(), found.rule.as_deref()), (Some("orders"), Some("idle")));
+        assert_eq!((found.kind, found.limit), (Some(EntryKind::Intent), Some(5)));
+        let age = clock.wall() - found.since.unwrap();
+        assert!((3_600_000..3_660_000).contains(&age), "{age}");
+        assert_eq!(filter("since=2026-11-24T07:00:00Z").unwrap().since, Some(1_795_503_600_000));
+        assert_eq!(filter("").unwrap().since, None);
+        for text in ["kind=murder", "since=yesterday", "limit=1001", "session=7"] {
+            assert_eq!(filter(text).unwrap_err().status, 400, "{text}");
+        }
+    }
+
+    async fn pause(body: &str) -> Result<(Option<String>, Option<Duration>), Problem> {
+        let pause: PauseRequest = json(Request::new(Body::from(body.to_owned()))).await?;
+        let lasts = pause.lasts()?;
+        Ok((pause.target, lasts))
+    }
+
+    #[tokio::test]
+    async fn a_pause_has_a_reason_and_maybe_an_end() {
+        assert_eq!(pause(r#"{"reason":"drill"}"#).await, Ok((None, None)));
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(pause(r#"{"reason":"drill","for":"1h","target":"a"}"#).await, Ok((Some("a".to_owned()), hour)));
+        for body in [
+            "",
+            "{}",
+            r#"{"reason":" "}"#,
+            r#"{"reason":"drill","for":"0s"}"#,
+            r#"{"reason":"drill","for":"soon"}"#,
+            r#"{"reason":"drill","for":60}"#,
+            r#"{"reason":"drill","targets":"a"}"#,
+            r#"{"reason":"drill"} x"#,
+        ] {
+            assert_eq!(pause(body).await.unwrap_err().status, 400, "{body}");
+        }
+        let long = format!(r#"{{"reason":"{}"}}"#, "x".repeat(64 << 10));
+        assert_eq!(pause(&long).await.unwrap_err().status, 413);
+    }
+
+    #[test]
+    fn what_the_engine_cannot_do_has_its_status() {
+        for (error, status) in [
+            (HandleError::NoTarget("x".to_owned()), 404),
+            (HandleError::Reload("x".to_owned()), 500),
+            (HandleError::Store("x".to_owned()), 503),
+            (HandleError::Stopping, 503),
+        ] {
+            assert_eq!(Problem::from(error).status, status);
+        }
+    }
 }

@@ -124,3 +124,191 @@ pub(super) fn routes(intake: Intake) -> Router {
 async fn receive(State(intake): State<Arc<Intake>>, request: Request) -> Result<StatusCode, Problem> {
     intake.receive(request).await.map(|()| StatusCode::OK)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+    use axum::response::IntoResponse;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// A target `orders`, a rule on `alertname="Storm"`, and a store that keeps or refuses.
+    struct Fixture {
+        metrics: Arc<Metrics>,
+        stored: Arc<Mutex<Vec<ReceivedAlert>>>,
+        full: bool,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self { metrics: Metrics::new(), stored: Arc::default(), full: false }
+        }
+
+        fn routes(&self) -> Router {
+            let (stored, full) = (self.stored.clone(), self.full);
+            routes(Intake {
+                resolve: Box::new(|labels| match labels.get("target") {
+                    Some("orders") => Resolution::Target("orders".into()),
+                    Some(other) => Resolution::Unknown { label: "target".to_owned(), value: other.to_owned() },
+                    None => Resolution::NoLabel,
+                }),
+                wants: Box::new(|labels| labels.get("alertname").is_some_and(|name| name == "Storm")),
+                store: Box::new(move |alerts| {
+                    let result = if full { Err(StoreError::Full) } else { Ok(()) };
+                    if !full {
+                        stored.lock().unwrap().extend(alerts);
+                    }
+                    Box::pin(std::future::ready(result))
+                }),
+                metrics: self.metrics.clone(),
+                room: Semaphore::new(MAX_BODIES),
+            })
+        }
+
+        async fn post(&self, body: impl Into<Body>) -> (u16, String) {
+            let mut request = Request::new(body.into());
+            *request.method_mut() = axum::http::Method::POST;
+            *request.uri_mut() = PATH.parse().unwrap();
+            let response = self.routes().oneshot(request).await.into_response();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+
+        fn ignored(&self, reason: &str) -> u64 {
+            self.metrics.alerts_ignored_total.with_label_values(&[reason]).get()
+        }
+    }
+
+    fn alert(status: &str, name: &str, target: Option<&str>) -> serde_json::Value {
+        let mut labels = serde_json::json!({"alertname": name});
+        if let Some(target) = target {
+            labels["target"] = target.into();
+        }
+        let fingerprint = format!("{status}-{name}");
+        serde_json::json!({"status": status, "labels": labels, "annotations": {"a": "b"}, "fingerprint": fingerprint})
+    }
+
+    fn payload(alerts: &[serde_json::Value]) -> String {
+        serde_json::json!({"version": "4", "status": "firing", "alerts": alerts, "truncatedAlerts": 2}).to_string()
+    }
+
+    #[tokio::test]
+    async fn what_a_rule_wants_is_stored_and_the_rest_is_counted() {
+        let fixture = Fixture::new();
+        let body = payload(&[
+            alert("firing", "Storm", Some("orders")),
+            alert("firing", "Other", Some("orders")),
+            alert("resolved", "Other", Some("orders")),
+            alert("firing", "Storm", Some("nobody")),
+            alert("firing", "Storm", None),
+            alert("resolved", "Storm", None),
+        ]);
+        assert_eq!(fixture.post(body).await, (200, String::new()));
+        let stored = fixture.stored.lock().unwrap().clone();
+        let told: Vec<_> =
+            stored.iter().map(|row| (row.fingerprint.as_str(), row.firing, row.target.as_str())).collect();
+        assert_eq!(told, [("firing-Storm", true, "orders"), ("resolved-Other", false, "orders")]);
+        assert_eq!(stored[0].labels.len(), 2);
+        let ignored = ["no_rule", "unknown_target", "no_target_label"].map(|reason| fixture.ignored(reason));
+        assert_eq!(ignored, [1, 1, 2]);
+        assert_eq!(fixture.metrics.alerts_received_total.get(), 6);
+        assert_eq!(fixture.metrics.alerts_truncated_total.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_take_is_to_be_sent_again_and_not_counted() {
+        let fixture = Fixture { full: true, ..Fixture::new() };
+        let body = payload(&[alert("firing", "Storm", Some("orders")), alert("firing", "Storm", None)]);
+        let (status, problem) = fixture.post(body).await;
+        assert_eq!(status, 503);
+        assert!(problem.contains(&StoreError::Full.to_string()), "{problem}");
+        assert_eq!((fixture.metrics.alerts_received_total.get(), fixture.ignored("no_target_label")), (0, 0));
+        // Nothing to store: a full store does not matter.
+        assert_eq!(fixture.post(payload(&[alert("firing", "Storm", None)])).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn hostile_bodies_store_nothing() {
+        let fixture = Fixture::new();
+        let honest = payload(&[alert("firing", "Storm", Some("orders"))]);
+        let mut bodies: Vec<Vec<u8>> =
+            (0..honest.len()).step_by(7).map(|end| honest.as_bytes()[..end].to_vec()).collect();
+        bodies.push(honest.replace("Storm", "\u{e9}").into_bytes().into_iter().filter(|byte| *byte != 0xa9).collect());
+        bodies.push(honest.replace("\"firing\"", "7").into_bytes());
+        bodies.push(b"[]".to_vec());
+        bodies.push([b'['].repeat(1 << 20));
+        for body in bodies {
+            let shown = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+            let (status, problem) = fixture.post(body).await;
+            assert_eq!(status, 400, "{shown}");
+            assert!(problem.starts_with("{\"title\":\"Bad Request\",\"status\":400,\"detail\":\""), "{problem}");
+        }
+        assert_eq!(fixture.stored.lock().unwrap().len(), 0);
+        assert_eq!(fixture.post(honest).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_16_mib_whatever_the_length_header_says() {
+        let fixture = Fixture::new();
+        let big = "x".repeat(1 << 20);
+        let padded = |bytes: usize| {
+            let honest = payload(&[alert("firing", "Storm", Some("orders"))]);
+            honest.clone() + &" ".repeat(bytes - honest.len())
+        };
+        assert_eq!(fixture.post(padded(MAX_BODY)).await.0, 200);
+        assert_eq!(fixture.post(padded(MAX_BODY + 1)).await.0, 413);
+        for chunks in [17, 40, 70] {
+            let chunk = big.clone();
+            let endless = futures_util::stream::iter((0..chunks).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
+            assert_eq!(fixture.post(Body::from_stream(endless)).await.0, 413, "{chunks} MiB");
+        }
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_alerts_are_stored() {
+        let fixture = Fixture::new();
+        let alerts: Vec<_> = (0..10_000).map(|_| alert("firing", "Storm", Some("orders"))).collect();
+        assert_eq!(fixture.post(payload(&alerts)).await.0, 200);
+        assert_eq!(fixture.stored.lock().unwrap().len(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_off_stores_nothing() {
+        let fixture = Fixture::new();
+        let honest = payload(&[alert("firing", "Storm", Some("orders"))]);
+        let parts = [Ok(honest), Err(std::io::Error::other("reset"))];
+        let (status, problem) = fixture.post(Body::from_stream(futures_util::stream::iter(parts))).await;
+        assert_eq!(status, 400);
+        assert!(problem.contains("cut off"), "{problem}");
+        assert_eq!(fixture.stored.lock().unwrap().len(), 0);
+    }
+    /// Such a client sees the answer only when the server has read what it sends.
+    #[tokio::test]
+    async fn a_client_that_sends_40_mb_before_it_reads_gets_its_413() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let fixture = Fixture::new();
+        let bound = crate::http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = bound.local_addr();
+        let guard = crate::http::Guard::new(address, std::time::Duration::from_secs(60), fixture.metrics.clone());
+        let router = crate::http::guarded(fixture.routes(), guard);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(bound.serve(router, crate::http::Limits::default(), tokio_util::sync::CancellationToken::new()));
+
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 40000000\r\n\
+             connection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; 40_000_000]).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 Payload Too Large"), "{answer}");
+        assert_eq!(fixture.metrics.webhook_requests_total.with_label_values(&["413"]).get(), 1);
+    }
+}

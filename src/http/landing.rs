@@ -139,7 +139,8 @@ mod tests {
             not_applicable: Some(evil.clone()),
             verdicts: [(evil.clone(), 3)].into(),
         };
-        let node = |up| NodeView { node: evil.clone(), up, sessions: Some(20), listed: None, error: Some(evil.clone()) };
+        let node =
+            |up| NodeView { node: evil.clone(), up, sessions: Some(20), listed: None, error: Some(evil.clone()) };
         let target = TargetView {
             name: format!("a/b?{evil}"),
             provider: evil.clone(),

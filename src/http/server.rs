@@ -172,3 +172,138 @@ async fn connection(
 async fn answer(router: Router, request: hyper::Request<Body>) -> Result<Response, Infallible> {
     router.oneshot(request).await
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    /// Longer than any of these tests may take.
+    const LONG: Duration = Duration::from_secs(60);
+
+    struct Server {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        tasks: JoinSet<()>,
+        /// `/slow` has been asked for.
+        asked: Arc<Notify>,
+        /// Lets `/slow` answer.
+        answer: Arc<Notify>,
+    }
+
+    async fn start(limits: Limits) -> Server {
+        let bound = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = bound.local_addr();
+        let (asked, answer, shutdown) = (Arc::new(Notify::new()), Arc::new(Notify::new()), CancellationToken::new());
+        let (at, then) = (asked.clone(), answer.clone());
+        let slow = move || {
+            let (at, then) = (at.clone(), then.clone());
+            async move {
+                at.notify_one();
+                then.notified().await;
+                "done"
+            }
+        };
+        let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string();
+        let router = Router::new().route("/slow", get(slow)).route("/peer", get(peer));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(bound.serve(router, limits, shutdown.clone()));
+        Server { address, shutdown, tasks, asked, answer }
+    }
+
+    impl Server {
+        async fn connect(&self, send: &[u8]) -> TcpStream {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(send).await.unwrap();
+            stream
+        }
+
+        async fn ended(mut self) {
+            self.tasks.join_next().await.unwrap().unwrap();
+        }
+    }
+
+    /// All that comes until the server closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await.unwrap().ok();
+        text
+    }
+
+    #[tokio::test]
+    async fn handlers_know_the_peer_and_connections_are_kept() {
+        let server = start(Limits::default()).await;
+        let mut stream = server.connect(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut first = [0; 1024];
+        assert!(stream.read(&mut first).await.unwrap() > 0);
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let text = rest(&mut stream).await;
+        assert!(text.ends_with(&stream.local_addr().unwrap().to_string()), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_answers_what_is_under_way_and_takes_nothing_new() {
+        let server = start(Limits { drain: LONG, head_timeout: LONG, ..Limits::default() }).await;
+        let mut under_way = server.connect(REQUEST).await;
+        let mut idle = server.connect(b"").await;
+        server.asked.notified().await;
+        server.shutdown.cancel();
+        // The idle connection is closed while the other one still waits for its answer.
+        assert_eq!(rest(&mut idle).await, "");
+        assert!(TcpStream::connect(server.address).await.is_err());
+        server.answer.notify_one();
+        let text = rest(&mut under_way).await;
+        assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("done"), "{text}");
+        server.ended().await;
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_does_not_wait_for_ever() {
+        let server = start(Limits { drain: Duration::from_millis(50), ..Limits::default() }).await;
+        let mut under_way = server.connect(REQUEST).await;
+        server.asked.notified().await;
+        server.shutdown.cancel();
+        assert_eq!(rest(&mut under_way).await, "");
+        server.ended().await;
+    }
+
+    #[tokio::test]
+    async fn who_does_not_send_a_whole_head_in_time_is_cut() {
+        let limits = Limits { head_timeout: Duration::from_millis(100), ..Limits::default() };
+        let server = start(limits).await;
+        let clock = Clock::start();
+        let begin = clock.steady();
+        for send in [&b""[..], b"G", b"GET /slow HTTP/1.1\r\nhost: loc"] {
+            let mut stream = server.connect(send).await;
+            let text = rest(&mut stream).await;
+            assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+        }
+        assert!(clock.steady().since(begin) < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_there_is_room_for_wait_their_turn() {
+        let server = start(Limits { connections: 1, head_timeout: LONG, ..Limits::default() }).await;
+        let first = server.connect(b"").await;
+        let mut second = server.connect(b"GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let early = tokio::time::timeout(Duration::from_millis(100), second.read_u8()).await;
+        assert!(early.is_err(), "{early:?}");
+        drop(first);
+        assert!(rest(&mut second).await.starts_with("HTTP/1.1 200 OK"));
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_the_likely_cause() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let message = bind(taken.local_addr()).await.unwrap_err().to_string();
+        assert!(message.contains(&taken.local_addr().to_string()), "{message}");
+        assert!(message.contains("another process") && message.contains("--web.listen-address"), "{message}");
+        let message = bind("192.0.2.1:9911".parse().unwrap()).await.unwrap_err().to_string();
+        assert!(message.contains("no such address"), "{message}");
+    }
+}
