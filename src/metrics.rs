@@ -335,10 +335,7 @@ mod tests {
         metrics.rule("idle", Mode::Observe);
         metrics.rule_on_target("orders", "idle");
         let text = metrics.encode();
-        assert_eq!(
-            series(&text, "reaperd_kills_total"),
-            ["reaperd_kills_total{rule=\"idle\",target=\"orders\"} 0"]
-        );
+        assert_eq!(series(&text, "reaperd_kills_total"), ["reaperd_kills_total{rule=\"idle\",target=\"orders\"} 0"]);
         assert_eq!(series(&text, "reaperd_outcomes_total").len(), Outcome::ALL.len());
         assert_eq!(series(&text, "reaperd_spared_total").len(), Reason::ALL.len());
         assert_eq!(series(&text, "reaperd_list_failures_total").len(), 2);
@@ -395,7 +392,10 @@ mod tests {
         let text = metrics.encode();
         for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
             let name = line.split(' ').nth(2).unwrap();
-            assert!(text.lines().any(|line| line.starts_with(&format!("# HELP {name} ")) && line.ends_with('.')), "{name}");
+            assert!(
+                text.lines().any(|line| line.starts_with(&format!("# HELP {name} ")) && line.ends_with('.')),
+                "{name}"
+            );
         }
         assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
     }
