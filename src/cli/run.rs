@@ -88,6 +88,6 @@ fn stop(shutdown: &CancellationToken, signal: &str) {
 /// Warnings of a config that loads, for a person.
 pub(super) fn warn(config: &Config) {
     for warning in &config.warnings {
-        tracing::warn!("{}", warning.one_line());
+        tracing::warn!("{}", warning);
     }
 }

@@ -56,8 +56,7 @@ pub(super) async fn expire(shared: &Shared) {
     let timeout = shared.settings().alert_timeout;
     let now = shared.clock.wall();
     let alerts = shared.alerts();
-    let late: Vec<String> =
-        alerts.iter().filter(|alert| is_late(alert, timeout, now)).map(|alert| alert.fingerprint.clone()).collect();
+    let late: Vec<AlertRow> = alerts.iter().filter(|alert| is_late(alert, timeout, now)).cloned().collect();
     if late.is_empty() {
         return;
     }

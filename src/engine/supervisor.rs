@@ -19,6 +19,7 @@ use crate::backend::FailureReason;
 use crate::backend::redis::RedisBackend;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::policy::intent::Answer;
 use crate::policy::names::TargetName;
 use crate::policy::outcome::{self, Open, Progress};
 use crate::store::{AlertRow, OpenIntent, Pause, Settled, Store};
@@ -345,7 +346,7 @@ fn by_target(intents: Vec<OpenIntent>, clock: &Clock) -> HashMap<TargetName, Vec
     let now = clock.steady();
     let mut open: HashMap<TargetName, Vec<Open>> = HashMap::new();
     for intent in intents {
-        let progress = if intent.answered { Progress::Answered(now) } else { Progress::Lost(now) };
+        let progress = if intent.answer.as_deref().is_some_and(Answer::was_final) { Progress::Answered(now) } else { Progress::Lost(now) };
         let one = Open { id: intent.id, rule: intent.rule, key: intent.key, progress };
         open.entry(intent.target).or_default().push(one);
     }

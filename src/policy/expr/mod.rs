@@ -173,39 +173,4 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.source())
     }
-
-    pub fn names_kind(&self, _k: super::field::Kind) -> bool {
-        false
-    }
-    pub fn tests_flags(&self) -> bool {
-        false
-    }
-    pub fn tests_ip(&self) -> bool {
-        false
-    }
-}
-#[derive(Clone, Debug)]
-pub struct Mask;
-impl Mask {
-    pub fn get(&self, _i: usize) -> bool {
-        false
-    }
-    pub fn iter_ones(&self) -> impl Iterator<Item = usize> + '_ {
-        std::iter::empty()
-    }
-}
-pub enum Want {
-    KnownTrue,
-    KnownFalse,
-    TrueWereIpKnown,
-}
-#[derive(Debug)]
-pub struct Program;
-impl Program {
-    pub fn compile(_s: &[(&Expr, Want)]) -> Self {
-        Self
-    }
-    pub fn run(&self, _s: &super::session::Sessions, _w: &dyn Fn(usize) -> bool) -> Vec<Option<Mask>> {
-        vec![]
-    }
 }
