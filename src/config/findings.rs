@@ -63,13 +63,6 @@ impl Finding {
         self.place.line_and_column().1
     }
 
-    /// `file:line:column: error: key: message; help`.
-    #[must_use]
-    pub fn one_line(&self) -> String {
-        let help = self.help.as_ref().map(|help| format!("; {}", joined(help))).unwrap_or_default();
-        format!("{}: {}: {}{help}", self.place, self.severity.as_str(), self.title())
-    }
-
     /// `key: message`, or the message where there is no key.
     fn title(&self) -> String {
         let message = joined(&self.message);
@@ -104,6 +97,17 @@ impl Finding {
     }
 }
 
+/// One line: `file:line:column: error: key: message; help`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.severity.as_str(), self.title())?;
+        match &self.help {
+            Some(help) => write!(f, "; {}", joined(help)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Lines of a message as one: some parsers explain themselves in several.
 fn joined(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
@@ -132,7 +136,7 @@ impl Findings {
     /// All of them, one a line.
     #[must_use]
     pub fn one_line_each(&self) -> String {
-        self.0.iter().map(|finding| finding.one_line() + "\n").collect()
+        self.0.iter().map(|finding| format!("{finding}\n")).collect()
     }
 }
 
