@@ -66,7 +66,11 @@ fn check_config(file: &std::path::Path, checked: &mut Checked) {
     match Config::load(file, config::environment(), &Overrides::default()) {
         Ok(config) => {
             let (targets, rules) = (config.targets.len(), config.rules.len());
-            checked.summary.push(format!("{}: {targets} targets, {rules} rules, mode {}", file.display(), config.mode.as_str()));
+            checked.summary.push(format!(
+                "{}: {targets} targets, {rules} rules, mode {}",
+                file.display(),
+                config.mode.as_str()
+            ));
             checked.worst_case = Some(worst_case_kills_per_hour(&config));
             checked.findings.extend(config.warnings);
         }
@@ -117,7 +121,7 @@ fn document(checked: &Checked) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "severity": finding.severity.as_str(),
-            "file": finding.file(),
+            "file": finding.file().map(AsRef::<str>::as_ref),
             "line": finding.line(),
             "column": finding.column(),
             "key": finding.key,
@@ -127,7 +131,8 @@ fn document(checked: &Checked) -> serde_json::Value {
     };
     let worst_case = checked.worst_case.as_ref().map(|worst| {
         let by_name = |name: &str, kills: &u64| (name.to_owned(), json!(kills));
-        let rules: serde_json::Map<_, _> = worst.rules.iter().map(|(rule, kills)| by_name(rule.as_str(), kills)).collect();
+        let rules: serde_json::Map<_, _> =
+            worst.rules.iter().map(|(rule, kills)| by_name(rule.as_str(), kills)).collect();
         let targets: serde_json::Map<_, _> =
             worst.targets.iter().map(|(target, kills)| by_name(target.as_str(), kills)).collect();
         json!({"total": worst.total, "rules": rules, "targets": targets})

@@ -148,7 +148,11 @@ fn table(plan: &RulePlan) -> Table {
         table.row(row("spare", &spared.session, why));
     }
     for pending in &plan.pending {
-        table.row(row("pending", &pending.session, format!("has to match for another {}", seconds(Some(pending.for_left)))));
+        table.row(row(
+            "pending",
+            &pending.session,
+            format!("has to match for another {}", seconds(Some(pending.for_left))),
+        ));
     }
     table
 }

@@ -81,10 +81,14 @@ pub async fn scenes(args: &Args, clock: &Clock) -> anyhow::Result<Vec<Scene>> {
 }
 
 fn saved(snapshot: &PathBuf, rules: &[PathBuf], clock: &Clock) -> anyhow::Result<Scene> {
-    let (rules, _) = config::load_rules(rules).map_err(|findings| anyhow::anyhow!("the rules cannot be used\n{findings}"))?;
+    let (rules, _) =
+        config::load_rules(rules).map_err(|findings| anyhow::anyhow!("the rules cannot be used\n{findings}"))?;
     let text = std::fs::read_to_string(snapshot).with_context(|| format!("cannot read {}", snapshot.display()))?;
     if text.trim_start().starts_with('{') {
-        bail!("{}: it looks like a DCS JSON page, which this version cannot read; save a CLIENT LIST", snapshot.display());
+        bail!(
+            "{}: it looks like a DCS JSON page, which this version cannot read; save a CLIENT LIST",
+            snapshot.display()
+        );
     }
     let now = clock.steady();
     let list = client_list::snapshot_from_text(text, &"saved".into(), now)
