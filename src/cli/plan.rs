@@ -45,7 +45,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let wanted = |rule: &RuleName| args.rule.as_ref().is_none_or(|wanted| wanted == rule.as_str());
     let view = PlanView {
         at: rfc3339(clock.wall()),
-        plans: scenes.iter().flat_map(|scene| plans(scene, &clock, &wanted)).collect(),
+        // A target of which nothing could be listed has no plan: that it has no candidates is not known.
+        plans: scenes
+            .iter()
+            .filter(|scene| !scene.snapshots.is_empty())
+            .flat_map(|scene| plans(scene, &clock, &wanted))
+            .collect(),
         errors: scenes.iter().flat_map(failures).collect(),
     };
     match args.output {

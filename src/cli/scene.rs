@@ -25,6 +25,7 @@ use crate::policy::time::Steady;
 
 /// Where the sessions and the rules come from.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// The config file; its targets are listed live
     #[arg(long = "config.file", default_value = "reaperd.yml", value_name = "FILE")]
