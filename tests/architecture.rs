@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("monitoring", &["policy", "clock", "metrics"]),
     ("engine", &["policy", "clock", "metrics", "view", "store", "backend", "monitoring"]),
     ("http", &["policy", "clock", "metrics", "view", "store", "monitoring", "engine::handle"]),
-    ("config", &["policy", "store::Config", "backend::redis::config", "backend::dcs::config"]),
+    ("config", &["policy", "store::Config", "backend::redis::config", "backend::dcs::config", "monitoring::config"]),
     ("app", &["policy", "clock", "metrics", "view", "store", "backend", "monitoring", "engine", "http", "config"]),
     (
         "cli",

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(findings, "");
         assert_eq!(
             shown(&node),
-            "{mode=no@f:1:7 limits={share=012@REAPERD__LIMITS__SHARE target={kills=5/1m@f:4:18}} \
+            "{mode=no@f:1:7 limits={share=012@REAPERD__LIMITS__SHARE target={kills=5/1m@f:4:19}} \
              a.b=[0123@f:5:7] storage={path=/x@REAPERD__STORAGE__PATH}}"
         );
     }

@@ -40,14 +40,14 @@ pub use rules::load_rules;
 pub use web::WebConfig;
 pub use worst_case::{WorstCase, worst_case_kills_per_hour};
 
-use crate::backend::redis;
+use crate::backend::redis::config::Config as RedisConfig;
 use crate::monitoring::config::{AlertmanagerConfig, PrometheusConfig};
 use crate::policy::limits::Limits;
 use crate::policy::matcher::Labels;
 use crate::policy::names::TargetName;
 use crate::policy::protect::Protection;
 use crate::policy::rule::{Mode, Rule};
-use crate::store;
+use crate::store::Config as StoreConfig;
 use findings::Report;
 use section::{Keys, Section, Value};
 use targets::Defaults;
@@ -58,7 +58,7 @@ pub struct Config {
     /// Caps every rule's mode.
     pub mode: Mode,
     /// What must survive, where and for how long.
-    pub storage: store::Config,
+    pub storage: StoreConfig,
     /// Where HTTP is served.
     pub web: WebConfig,
     /// The rules of all files, in the order of the files and in them.
@@ -97,7 +97,7 @@ pub struct TargetConfig {
     /// The lower of the config's mode and its own.
     pub mode: Mode,
     /// How it is reached.
-    pub redis: redis::config::Config,
+    pub redis: RedisConfig,
 }
 
 /// What the command line says over file and environment.

@@ -11,7 +11,7 @@ use crate::policy::limits::Limits;
 use crate::policy::protect::Protection;
 use crate::policy::rule::{Rate, Share};
 use crate::policy::time::ShowDuration;
-use crate::store;
+use crate::store::Config as StoreConfig;
 
 const STORAGE: Keys = Keys { known: &["path", "retention"], later: &["postgres", "password_file"] };
 const LIMITS: Keys = only(&["target", "fleet", "share", "share_window", "share_floor"]);
@@ -21,9 +21,9 @@ const ALERTMANAGER: Keys = only(&["urls", "target_labels", "alert_timeout", "use
 const PROMETHEUS: Keys = only(&["url", "username", "password_file", "ca_file"]);
 
 /// `storage:`, by default 90 days in `/var/lib/reaperd`.
-pub(super) fn storage(value: Option<Value<'_>>, base: &Path) -> store::Config {
+pub(super) fn storage(value: Option<Value<'_>>, base: &Path) -> StoreConfig {
     let mut config =
-        store::Config { path: PathBuf::from("/var/lib/reaperd"), retention: Duration::from_secs(90 * 24 * 60 * 60) };
+        StoreConfig { path: PathBuf::from("/var/lib/reaperd"), retention: Duration::from_secs(90 * 24 * 60 * 60) };
     let Some(section) = value.and_then(|value| value.section(&STORAGE)) else { return config };
     if let Some(path) = section.optional("path").and_then(|value| value.path(base)) {
         config.path = path;

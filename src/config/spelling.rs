@@ -112,17 +112,13 @@ mod tests {
             ("m: 'n == ''x'' && idel'", "'x'", "''x''", "f:1:10"),
             ("m: \"n == \\\"x\\\" && idel\"", "idel", "idel", "f:1:19"),
             ("m: \"n == \\\"x\\\" && idel\"", "\"x\"", "\\\"x\\\"", "f:1:10"),
-            ("m: \"\\u00e9\\x20\\t\\né idel\"", "idel", "idel", "f:1:19"),
+            ("m: \"\\u00e9\\x20\\t\\né idel\"", "idel", "idel", "f:1:21"),
             ("m: \"a \\\n  b idel\"", "idel", "idel", "f:2:5"),
             ("m: |\n  idle > 5 &&\n    idel < 3\n", "idel", "idel", "f:3:5"),
             ("m: >-  # why\n  idle > 5 &&\n  idel < 3\n\n", "idel", "idel", "f:3:3"),
             ("m: idle > 5 &&\n   idel < 3", "idel", "idel", "f:2:4"),
-            ("m: {a: \"ü\"}\n", "", "", ""),
             ("m: 'ü' # b", "ü", "ü", "f:1:5"),
         ] {
-            if needle.is_empty() {
-                continue;
-            }
             assert_eq!(spelled(yaml, needle), (found.to_owned(), place.to_owned()), "{yaml}");
         }
     }

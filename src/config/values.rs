@@ -54,13 +54,19 @@ pub(super) fn within_horizon(value: &Value<'_>, duration: Duration) -> Option<Du
 
 /// An expression over sessions; each mistake is pointed at.
 pub(super) fn expression(value: &Value<'_>) -> Option<Expr> {
-    Expr::parse(value.text()?).map_err(|mistakes| refuse_expression(value, mistakes)).ok()
-}
-
-fn refuse_expression(value: &Value<'_>, mistakes: Vec<ExprError>) {
-    for mistake in mistakes {
-        value.error_at(mistake.span, mistake.message, mistake.help.as_deref());
+    let expression = match Expr::parse(value.text()?) {
+        Ok(expression) => expression,
+        Err(mistakes) => {
+            for ExprError { span, message, help } in mistakes {
+                value.error_at(span, message, help.as_deref());
+            }
+            return None;
+        }
+    };
+    for ExprError { span, message, help } in expression.lints() {
+        value.warning_at(span.clone(), message, help.as_deref());
     }
+    Some(expression)
 }
 
 /// A base URL without credentials.
@@ -109,26 +115,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistakes_of_an_expression_are_pointed_at_in_the_file() {
-        let text = "match: |\n  idle > 5 &&\n    idel < 3\n";
+    fn mistakes_and_lints_of_an_expression_are_pointed_at_in_the_file() {
+        let text = "match: |\n  name.matches(\"worker\") &&\n    idel < 3\nother: 'name.matches(\"a\")'\n";
         let report = Report::default();
         let node = tree::parse(SourceFile { name: "f.yml".into(), text: text.into() }.into(), &report).unwrap();
-        let root = Value::root(&node, &report).section(&only(&["match"])).unwrap();
-        let value = root.required("match", "").unwrap();
-        let at = value.text().unwrap().find("idel").unwrap();
-        let (message, help) = ("unknown field `idel`".to_owned(), Some("did you mean `idle`?".to_owned()));
-        refuse_expression(&value, vec![ExprError { span: at..at + 4, message, help }]);
+        let root = Value::root(&node, &report).section(&only(&["match", "other"])).unwrap();
+        assert!(expression(&root.optional("match").unwrap()).is_none());
+        assert!(expression(&root.optional("other").unwrap()).is_some());
         let findings = report.finish();
-        assert_eq!(findings.one_line_each(), "f.yml:3:5: error: match: unknown field `idel`; did you mean `idle`?\n");
-        assert_eq!(
-            findings.to_string(),
-            "error: match: unknown field `idel`\n \
-             --> f.yml:3:5\n  \
-             |\n\
-             3 |     idel < 3\n  \
-             |     ^^^^\n  \
-             |\n  \
-             = help: did you mean `idle`?\n"
-        );
+        let lines = findings.one_line_each();
+        assert!(lines.contains("f.yml:3:5: error: match: "), "{lines}");
+        assert!(lines.contains("f.yml:4:"), "{lines}");
+        assert!(lines.contains(": warning: other: "), "{lines}");
+        let shown = findings.to_string();
+        assert!(shown.contains("--> f.yml:3:5\n  |\n3 |     idel < 3\n  |     ^^^^\n"), "{shown}");
     }
 }

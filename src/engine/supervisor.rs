@@ -114,7 +114,7 @@ impl Supervisor {
         alerts::publish(&shared, start.alerts);
         let (sender, commands) = mpsc::channel(16);
         let handle = Handle::new(shared.clone(), sender);
-        let mut supervisor = Self {
+        let supervisor = Self {
             shared,
             load: Arc::new(start.load),
             commands,

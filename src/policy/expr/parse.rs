@@ -145,7 +145,7 @@ impl Convert<'_> {
             }
             Cel::Comprehension(_) | Cel::Unspecified => (own, NodeKind::Unsupported(Unsupported::Other, Vec::new())),
         };
-        Node { span, kind }
+        Node { span: self.balanced(span), kind }
     }
 
     fn nodes(&self, from: &[IdedExpr]) -> Vec<Node> {
@@ -163,7 +163,7 @@ impl Convert<'_> {
         }
         let first = args.first().map_or(own.clone(), |arg| arg.span.clone());
         let last = args.last().map_or(own.clone(), |arg| arg.span.clone());
-        let prefixed = |arg: Node| (self.balanced(own.start..arg.span.end), Box::new(arg));
+        let prefixed = |arg: Node| (own.start..arg.span.end, Box::new(arg));
         let (span, kind) = match (&*call.func_name, args.len()) {
             (operators::LOGICAL_NOT, 1) => {
                 let (span, arg) = prefixed(args.remove(0));
@@ -174,8 +174,7 @@ impl Convert<'_> {
                 (span, NodeKind::Negate(arg))
             }
             (operators::CONDITIONAL, _) => {
-                let span = self.balanced(first.start..last.end);
-                (span, NodeKind::Unsupported(Unsupported::Conditional, args))
+                (first.start..last.end, NodeKind::Unsupported(Unsupported::Conditional, args))
             }
             (operators::INDEX, _) => {
                 let span = first.start..self.brackets(at).end;
@@ -185,11 +184,11 @@ impl Convert<'_> {
                 let name_span = self.tokens[at.saturating_sub(1)].span.clone();
                 let target = call.target.as_ref().map(|target| Box::new(self.node(target)));
                 let start = target.as_ref().map_or(name_span.start, |target| target.span.start);
-                let span = self.balanced(start..self.brackets(at).end);
+                let span = start..self.brackets(at).end;
                 (span, NodeKind::Call { name: call.func_name.clone(), name_span, target, args })
             }
         };
-        Node { span, kind }
+        Node { span: self.balanced(span), kind }
     }
 
     /// The index of the token that the parser noted for a node.
