@@ -8,4 +8,8 @@ mod kill9;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod maxclients;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trouble;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,8 +33,9 @@ impl Forwarded {
 
 struct Shared {
     server: u16,
-    pause_micros: AtomicU64,
+    pause: Duration,
     stop: AtomicBool,
+    held: AtomicBool,
     forwarded: Mutex<Vec<Forwarded>>,
 }
 
@@ -52,8 +53,9 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             server,
-            pause_micros: AtomicU64::default(),
+            pause,
             stop: AtomicBool::default(),
+            held: AtomicBool::default(),
             forwarded: Mutex::default(),
         });
         let accepting = shared.clone();
@@ -66,20 +68,34 @@ impl Proxy {
                 std::thread::spawn(move || serve(&client, &shared));
             }
         });
-        let proxy = Self { port, shared, acceptor: Some(acceptor) };
-        proxy.set_pause(pause);
-        proxy
+        Self { port, shared, acceptor: Some(acceptor) }
     }
 
-    /// The pause before each command, from the next one on.
-    pub(crate) fn set_pause(&self, pause: Duration) {
-        self.shared.pause_micros.store(u64::try_from(pause.as_micros()).unwrap(), Ordering::Relaxed);
+    /// The node's name as reaperd has it when it is reached over this proxy.
+    pub(crate) fn node(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// From here on kills are held back, and what comes after them, until their client is gone or [`Proxy::let_go`].
+    pub(crate) fn hold_kills(&self) {
+        self.shared.held.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.shared.held.store(false, Ordering::Relaxed);
     }
 
     /// The CLIENT KILL commands that were passed on: when, and whom.
     pub(crate) fn kills(&self) -> Vec<(Instant, i64)> {
         let forwarded = self.shared.forwarded.lock().unwrap();
         forwarded.iter().filter_map(|command| Some((command.at, command.kills()?))).collect()
+    }
+
+    /// The most CLIENT KILL commands that were passed on in any window of this length.
+    pub(crate) fn most_kills_within(&self, window: Duration) -> usize {
+        let kills = self.kills();
+        let within = |start: usize| kills[start..].iter().take_while(|(at, _)| *at - kills[start].0 <= window).count();
+        (0..kills.len()).map(within).max().unwrap_or_default()
     }
 }
 
@@ -168,15 +184,21 @@ fn take_all(mut client: &TcpStream, waiting: &Waiting) {
 }
 
 fn pass_on(mut server: &TcpStream, waiting: &Waiting, shared: &Shared) {
-    while waiting.is_any() && waiting.pause(Duration::from_micros(shared.pause_micros.load(Ordering::Relaxed))) {
+    while waiting.is_any() && waiting.pause(shared.pause) {
         // The lock keeps the client's end out: a command is either passed on and written down, or neither.
         let mut commands = waiting.commands.lock().unwrap();
-        let Some(command) = commands.0.pop_front() else { continue };
-        let forwarded = Forwarded { at: super::now(), words: words(&command) };
+        let Some(command) = commands.0.front() else { continue };
+        let forwarded = Forwarded { at: super::now(), words: words(command) };
+        if forwarded.kills().is_some() && shared.held.load(Ordering::Relaxed) {
+            drop(commands);
+            waiting.pause(super::PAUSE);
+            continue;
+        }
         shared.forwarded.lock().unwrap().push(forwarded);
-        if server.write_all(&command).is_err() {
+        if server.write_all(command).is_err() {
             return;
         }
+        commands.0.pop_front();
     }
 }
 
