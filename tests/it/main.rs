@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod kill9;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod main_job;
 #[cfg(test)]
 mod maxclients;
