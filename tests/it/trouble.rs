@@ -77,12 +77,17 @@ fn intents_that_are_open_when_redis_restarts_settle_as_gone() {
     let open = daemon.journal(EntryKind::Intent).len();
     assert_eq!((alive(&victims), proxy.kills().len()), (10, 0));
     redis.restart();
+    let guests = Idle::crowd(redis.port, 20);
+    let ids: Vec<i64> = guests.iter().map(|guest| guest.id).collect();
+    assert!(victims.iter().any(|victim| ids.contains(&victim.id)), "ids start again");
     proxy.let_go();
     daemon.wait_metric("reaperd_open_intents", 0.0);
     let outcomes = daemon.journal(EntryKind::Outcome);
     assert_eq!(outcomes.len(), open);
     assert!(outcomes.iter().all(|outcome| outcome.entry.outcome.as_deref() == Some("gone")), "{outcomes:?}");
     assert_eq!(daemon.metric(KILLS), Some(0.0), "no answer, no kill");
+    daemon.wait_polls("orders", 2);
+    assert_eq!((alive(&guests), proxy.kills().len()), (20, 0), "the ids are somebody else's now");
 }
 
 #[test]
