@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use reaperd::view::journal::{EntryKind, Recorded};
 
 use super::support::crowd::{Busy, Idle, Listener, alive};
-use super::support::daemon::{Daemon, config, idle_rule, journal, verify_journal};
+use super::support::daemon::{Daemon, config, idle_rule, journal, verify_journal, victims_rule, write};
 use super::support::proxy::Proxy;
 use super::support::redis_server::RedisServer;
 use super::support::resp::Reply;
@@ -35,6 +35,32 @@ fn killed_in_the_middle_of_batches_it_neither_exceeds_a_budget_nor_forgets_a_kil
     });
 }
 
+/// The daemon dies, but what it had sent arrives later all the same: it counts until it is settled, however long ago it
+/// was committed.
+#[test]
+fn kills_that_are_still_on_their_way_when_the_daemon_dies_count() {
+    let redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = Proxy::lingering(redis.port);
+    let victims = Idle::victims(redis.port, 16);
+    proxy.hold_kills();
+    let rules = victims_rule("limits: {kills: 8/1s}");
+    let mut daemon = Daemon::start(folder.path(), &config(&proxy.node()), &rules);
+    wait_until(|| proxy.kills_taken() == 8, SOON, "a whole batch is on its way");
+    daemon.kill9();
+    let daemon = Daemon::start_again(folder.path());
+    // More than a window of polls.
+    daemon.wait_polls("orders", 6);
+    assert_eq!((daemon.journal(EntryKind::Intent).len(), alive(&victims)), (8, 16));
+    proxy.let_go();
+    wait_until(|| alive(&victims) == 0, SOON, "all victims are gone");
+    daemon.wait_metric("reaperd_open_intents", 0.0);
+    let kills = proxy.kills();
+    nobody_twice(&kills, &victims);
+    all_settled(folder.path(), &kills);
+    assert_eq!(proxy.most_kills_within(Duration::from_secs(1)), 8);
+}
+
 /// One daemon's lives, each cut when this many kills of it have been passed on, and a last one that may live.
 fn lane(cuts: &[usize]) {
     let slow_log = ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000000"];
@@ -45,7 +71,7 @@ fn lane(cuts: &[usize]) {
     let busy = [Busy::start(redis.port), Busy::start(redis.port)];
     let listeners = [Listener::monitor(redis.port), Listener::subscriber(redis.port, "news")];
     let config = config(&proxy.node());
-    super::support::daemon::write(folder.path(), &config, &idle_rule("limits: {kills: 20/5s}"));
+    write(folder.path(), &config, &idle_rule("limits: {kills: 20/5s}"));
 
     let in_the_middle = cuts.iter().filter(|cut| cut_off(folder.path(), &proxy, **cut)).count();
     assert!(in_the_middle >= 2, "only {in_the_middle} of {cuts:?} cut a batch in its middle");
