@@ -362,28 +362,26 @@ mod tests {
                 "cidr('10.0.0.0/8').containsIP( ip )",
                 vec!["cidr('10.0.0.0/8').containsIP( ip )", "cidr('10.0.0.0/8')", "'10.0.0.0/8'", "ip"],
             ),
-            ("name == '\u{e9}\u{20ac}' && x > -5", vec![
+            (
                 "name == '\u{e9}\u{20ac}' && x > -5",
-                "name == '\u{e9}\u{20ac}'",
-                "name",
-                "'\u{e9}\u{20ac}'",
-                "x > -5",
-                "x",
-                "-5",
-            ]),
+                vec![
+                    "name == '\u{e9}\u{20ac}' && x > -5",
+                    "name == '\u{e9}\u{20ac}'",
+                    "name",
+                    "'\u{e9}\u{20ac}'",
+                    "x > -5",
+                    "x",
+                    "-5",
+                ],
+            ),
             ("x in [1, (2)]", vec!["x in [1, (2)]", "x", "[1, (2)]", "1", "2"]),
             ("(a.b)[0]", vec!["(a.b)[0]", "a.b", "a", "0"]),
             ("(a).f((b), c)", vec!["(a).f((b), c)", "a", "b", "c"]),
             ("a ? (b) : c", vec!["a ? (b) : c", "a", "b", "c"]),
-            ("x == T{a: 1} || {1: 2} == y", vec![
+            (
                 "x == T{a: 1} || {1: 2} == y",
-                "x == T{a: 1}",
-                "x",
-                "T{a: 1}",
-                "{1: 2} == y",
-                "{1: 2}",
-                "y",
-            ]),
+                vec!["x == T{a: 1} || {1: 2} == y", "x == T{a: 1}", "x", "T{a: 1}", "{1: 2} == y", "{1: 2}", "y"],
+            ),
         ] {
             let mut found = Vec::new();
             texts(source, &parse(source).unwrap(), &mut found);
@@ -400,10 +398,10 @@ mod tests {
             ("not db", vec![("not", "unexpected `not`")]),
             ("db && && db == || idle", vec![("&&", "unexpected `&&`"), ("||", "unexpected `||`")]),
             ("x == '\u{e9}' db", vec![("db", "unexpected `db`")]),
-            ("x == 1 &&\n  y == 99999999999999999999", vec![(
-                "99999999999999999999",
-                "`99999999999999999999` is too large",
-            )]),
+            (
+                "x == 1 &&\n  y == 99999999999999999999",
+                vec![("99999999999999999999", "`99999999999999999999` is too large")],
+            ),
             ("for == 1", vec![("for", "`for` is a reserved word")]),
             ("db in [?1]", vec![("?", "`?` is not supported")]),
             ("x == \"\\ud800\"", vec![("\"\\ud800\"", "\"\\ud800\" has an escape that stands for no character")]),
@@ -419,7 +417,9 @@ mod tests {
 
     #[test]
     fn the_deepest_tree_fits_a_small_stack() {
-        for (open, close, times) in [("(db + ", ")", 24), ("(", ")", 48), ("f(", ")", 48), ("[", "]", 48), ("!(", ")", 24)] {
+        for (open, close, times) in
+            [("(db + ", ")", 24), ("(", ")", 48), ("f(", ")", 48), ("[", "]", 48), ("!(", ")", 24)]
+        {
             let deep = format!("{}db{}", open.repeat(times), close.repeat(times));
             assert!(parse(&deep).is_ok(), "{deep}");
         }

@@ -124,7 +124,8 @@ fn a_hidden_ip_is_told_from_other_missing_values() {
         let program = Program::compile(&[(&expr(source), want)]);
         program.run(&sessions, &|_| true)[0].as_ref().unwrap().iter_ones().collect()
     };
-    for source in ["cidr(\"10.0.0.0/8\").containsIP(ip) && idle > duration(\"0s\")", "ip == \"10.0.0.1\" && has(idle)"] {
+    for source in ["cidr(\"10.0.0.0/8\").containsIP(ip) && idle > duration(\"0s\")", "ip == \"10.0.0.1\" && has(idle)"]
+    {
         assert_eq!(ones(source, Want::KnownTrue), [0], "{source}");
         assert_eq!(ones(source, Want::TrueWereIpKnown), [0, 1], "{source}");
     }
@@ -167,7 +168,10 @@ fn kinds_are_named_where_they_are_asked_for() {
     for (source, expected) in [
         ("kind == \"monitor\"", vec![Kind::Monitor]),
         ("\"monitor\" == kind && idle > duration(\"5m\")", vec![Kind::Monitor]),
-        ("idle > duration(\"5m\") && (db == 1 || kind in [\"pubsub\", \"blocked\"])", vec![Kind::Pubsub, Kind::Blocked]),
+        (
+            "idle > duration(\"5m\") && (db == 1 || kind in [\"pubsub\", \"blocked\"])",
+            vec![Kind::Pubsub, Kind::Blocked],
+        ),
         ("!(!(kind == \"normal\"))", vec![Kind::Normal]),
         ("kind != \"normal\"", vec![]),
         ("!(kind == \"monitor\")", vec![]),
@@ -182,12 +186,17 @@ fn kinds_are_named_where_they_are_asked_for() {
 
 #[test]
 fn explanations_show_every_clause_as_written() {
-    let source = "kind == \"normal\" && (idle > duration(\"30m\")\n  && !name.startsWith(\"w\")) && (db == 1 || tot_mem > 5)";
-    let clause = |source: &str, value, shown: &str| Clause { source: source.to_owned(), value, shown: shown.to_owned() };
-    assert_eq!(expr(source).explain(&one(), 0), [
-        clause("kind == \"normal\"", Tri::False, "kind = \"monitor\""),
-        clause("idle > duration(\"30m\")", Tri::True, "idle = 2h5m"),
-        clause("!name.startsWith(\"w\")", Tri::False, "name = \"w\u{f6}rker-1\""),
-        clause("db == 1 || tot_mem > 5", Tri::Unknown, "db = 3, tot_mem is unknown"),
-    ]);
+    let source =
+        "kind == \"normal\" && (idle > duration(\"30m\")\n  && !name.startsWith(\"w\")) && (db == 1 || tot_mem > 5)";
+    let clause =
+        |source: &str, value, shown: &str| Clause { source: source.to_owned(), value, shown: shown.to_owned() };
+    assert_eq!(
+        expr(source).explain(&one(), 0),
+        [
+            clause("kind == \"normal\"", Tri::False, "kind = \"monitor\""),
+            clause("idle > duration(\"30m\")", Tri::True, "idle = 2h5m"),
+            clause("!name.startsWith(\"w\")", Tri::False, "name = \"w\u{f6}rker-1\""),
+            clause("db == 1 || tot_mem > 5", Tri::Unknown, "db = 3, tot_mem is unknown"),
+        ]
+    );
 }

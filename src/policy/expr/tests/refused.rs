@@ -51,7 +51,12 @@ fn wrong_types() {
         ("omem > duration(\"5m\")", "duration(\"5m\")", "cannot compare", "write a number"),
         ("name == 5", "5", "cannot compare", "write \"5\""),
         ("idle > omem", "idle > omem", "cannot compare", ""),
-        ("kind == \"Normal\"", "\"Normal\"", "there is no kind \"Normal\"", "did you mean \"normal\"? The kinds are replica"),
+        (
+            "kind == \"Normal\"",
+            "\"Normal\"",
+            "there is no kind \"Normal\"",
+            "did you mean \"normal\"? The kinds are replica",
+        ),
         ("\"slave\" != kind", "\"slave\"", "there is no kind \"slave\"", "The kinds are"),
         ("kind in [\"normal\", \"x\"]", "\"x\"", "there is no kind \"x\"", "The kinds are"),
         ("kind < \"normal\"", "kind < \"normal\"", "kinds have no order", "kind =="),
