@@ -22,6 +22,10 @@ const TEXTS: [&str; 6] = ["", "a", "ab", "b\u{e9}b", "worker-1", "worker-22"];
 const IPS: [&str; 4] = ["10.0.0.1", "10.1.0.1", "192.168.7.7", "fd00::1"];
 const FLAGS: [&str; 6] = ["N", "O", "P", "b", "S", "xT"];
 
+/// Numbers as an expression may have them: the smallest one too, which no session can have.
+const CONSTANTS: [&str; 8] =
+    ["-1", "0", "1", "2", "3", "9223372036854775807", "-9223372036854775807", "-9223372036854775808"];
+
 /// Few fields, so that different tests meet on the same one; all kinds of columns.
 const TESTED: [Field; 11] = [
     Field::Db,
@@ -67,7 +71,7 @@ fn some_sessions(missing: u32) -> impl Strategy<Value = Sessions> {
 fn number() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         select(&["db", "sub", "omem"][..]).prop_map(str::to_owned),
-        select(&NUMBERS[..]).prop_map(str::to_owned),
+        select(&CONSTANTS[..]).prop_map(str::to_owned),
         text().prop_map(|text| format!("size({text})")),
     ];
     leaf.prop_recursive(2, 6, 2, |inner| {
@@ -97,12 +101,12 @@ fn test(known_to_cel: bool) -> BoxedStrategy<String> {
     let comparison = || select(&["==", "!=", "<", "<=", ">", ">="][..]);
     let list = |values: &'static [&'static str]| proptest::collection::vec(select(values), 1..4);
     let quoted = |values: Vec<&str>| format!("{values:?}");
-    let simple = (select(&["db", "sub", "omem"][..]), comparison(), select(&NUMBERS[..]));
+    let simple = (select(&["db", "sub", "omem"][..]), comparison(), select(&CONSTANTS[..]));
     let common = prop_oneof![
         3 => simple.prop_map(|(field, op, value)| format!("{field} {op} {value}")),
         2 => (number(), comparison(), number()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
         3 => (duration(), comparison(), duration()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
-        2 => (number(), list(&NUMBERS)).prop_map(|(number, list)| format!("{number} in [{}]", list.join(", "))),
+        2 => (number(), list(&CONSTANTS)).prop_map(|(number, list)| format!("{number} in [{}]", list.join(", "))),
         2 => (select(&["name", "user", "addr"][..]), comparison(), select(&TEXTS[..]))
             .prop_map(|(field, op, value)| format!("{field} {op} {value:?}")),
         1 => (select(&["name", "peer"][..]), comparison(), select(&["user", "addr"][..]))
