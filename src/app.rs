@@ -117,10 +117,14 @@ impl App {
                 Err(error) => Err(error),
             },
         };
-        let drained = tokio::time::timeout(SHUTDOWN, drain(tasks, http_task.id(), &stop_http, &stop_engine, &self.store));
+        let drained =
+            tokio::time::timeout(SHUTDOWN, drain(tasks, http_task.id(), &stop_http, &stop_engine, &self.store));
         match drained.await {
             Ok(drained) => result.and(drained),
-            Err(_) => bail!("the shutdown did not end within {} s; open kills are settled at the next start", SHUTDOWN.as_secs()),
+            Err(_) => bail!(
+                "the shutdown did not end within {} s; open kills are settled at the next start",
+                SHUTDOWN.as_secs()
+            ),
         }
     }
 }

@@ -17,10 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("engine", &["policy", "clock", "metrics", "view", "store", "backend", "monitoring"]),
     ("http", &["policy", "clock", "metrics", "view", "store", "monitoring", "engine::handle"]),
     ("config", &["policy", "store::Config", "backend::redis::config", "backend::dcs::config", "monitoring::config"]),
-    (
-        "app",
-        &["policy", "clock", "metrics", "view", "store", "backend", "monitoring", "engine", "http", "config"],
-    ),
+    ("app", &["policy", "clock", "metrics", "view", "store", "backend", "monitoring", "engine", "http", "config"]),
     (
         "cli",
         &["policy", "clock", "metrics", "view", "store", "backend", "monitoring", "engine", "http", "config", "app"],
@@ -31,9 +28,28 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// What ring 0 may not name: I/O, async, clock, serde, tracing, randomness.
 const IMPURE: &[&str] = &[
-    "tokio::", "futures", "serde", "tracing::", "rand::", "redis::", "rusqlite", "axum", "reqwest", "prometheus", "jiff",
-    "std::fs", "std::env", "std::io", "std::process", "std::thread", "Instant::now", "SystemTime", "TcpStream",
-    "UdpSocket", "println!", "eprintln!",
+    "tokio::",
+    "futures",
+    "serde",
+    "tracing::",
+    "rand::",
+    "redis::",
+    "rusqlite",
+    "axum",
+    "reqwest",
+    "prometheus",
+    "jiff",
+    "std::fs",
+    "std::env",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "TcpStream",
+    "UdpSocket",
+    "println!",
+    "eprintln!",
 ];
 
 /// Who may make a value: the constructor's text, and the only places in which it may stand.
@@ -131,7 +147,9 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         }
     }
     if module == "policy" {
-        found.extend(IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("{path}: ring 0 names {word}")));
+        found.extend(
+            IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("{path}: ring 0 names {word}")),
+        );
     }
     for (constructor, places) in MADE_ONLY_IN {
         let here = code.match_indices(constructor).any(|(at, _)| is_construction(&code, at));

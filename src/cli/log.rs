@@ -23,6 +23,7 @@ pub enum LogFormat {
 
 /// The log's options.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct LogArgs {
     /// error, warn, info, debug or trace
     #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]

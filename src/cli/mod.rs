@@ -1,7 +1,17 @@
 //! The command line, one file a subcommand. stdout is the answer, stderr is the log.
 
+mod check;
+mod client;
+mod explain;
+mod journal;
 mod log;
+mod pause;
+mod plan;
+mod resume;
 mod run;
+mod scene;
+mod status;
+mod table;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,6 +31,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Check(check::Args),
+    Plan(plan::Args),
+    Explain(explain::Args),
+    Journal(journal::Args),
+    Status(status::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
 }
 
 /// Parses the command line, runs the command, and says in one paragraph what went wrong.
@@ -36,6 +53,13 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(args).await,
+            Command::Check(args) => check::run(&args),
+            Command::Plan(args) => plan::run(args).await,
+            Command::Explain(args) => explain::run(args).await,
+            Command::Journal(args) => journal::run(&args),
+            Command::Status(args) => status::run(args).await,
+            Command::Pause(args) => pause::run(args).await,
+            Command::Resume(args) => resume::run(args).await,
         }
     });
     // A blocking call that hangs (a read of a dead disk) must not keep the process.

@@ -38,7 +38,9 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log::start(&args.log)?;
     let listen_address = args.listen_address.as_deref().map(|address| {
-        address.parse().with_context(|| format!("--web.listen-address: `{address}` is no address and port, as in 127.0.0.1:9911"))
+        address
+            .parse()
+            .with_context(|| format!("--web.listen-address: `{address}` is no address and port, as in 127.0.0.1:9911"))
     });
     let overrides = Overrides {
         listen_address: listen_address.transpose()?,
@@ -61,10 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 enum Never {}
 
 /// SIGTERM and SIGINT stop, SIGHUP reloads.
-fn signals(
-    handle: Handle,
-    shutdown: CancellationToken,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<Never>>> {
+fn signals(handle: Handle, shutdown: CancellationToken) -> anyhow::Result<impl Future<Output = anyhow::Result<Never>>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;

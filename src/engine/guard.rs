@@ -188,7 +188,8 @@ async fn until(shared: &Shared, at: Option<Steady>) {
 
 /// The same for a name in every process, so that a restart does not shift the polls.
 fn phase(name: &TargetName) -> u64 {
-    let mut hasher = std::hash::BuildHasherDefault::<std::collections::hash_map::DefaultHasher>::default().build_hasher();
+    let mut hasher =
+        std::hash::BuildHasherDefault::<std::collections::hash_map::DefaultHasher>::default().build_hasher();
     hasher.write(name.as_str().as_bytes());
     hasher.finish()
 }

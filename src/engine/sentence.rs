@@ -254,4 +254,3 @@ impl<B: Backend> Guard<B> {
         }
     }
 }
-

@@ -48,7 +48,8 @@ pub struct Settings {
 
 impl Settings {
     /// The rules whose `targets` match this target, by position.
-    pub(super) fn rules_for(&self, target: &TargetSettings) -> HashSet<usize> {
+    #[must_use]
+    pub fn rules_for(&self, target: &TargetSettings) -> HashSet<usize> {
         let rules = self.rules.rules().iter().enumerate();
         rules.filter(|(_, rule)| rule.targets.matches(&target.labels)).map(|(index, _)| index).collect()
     }

@@ -114,7 +114,7 @@ impl Supervisor {
         alerts::publish(&shared, start.alerts);
         let (sender, commands) = mpsc::channel(16);
         let handle = Handle::new(shared.clone(), sender);
-        let mut supervisor = Self {
+        let supervisor = Self {
             shared,
             load: Arc::new(start.load),
             commands,
@@ -346,7 +346,11 @@ fn by_target(intents: Vec<OpenIntent>, clock: &Clock) -> HashMap<TargetName, Vec
     let now = clock.steady();
     let mut open: HashMap<TargetName, Vec<Open>> = HashMap::new();
     for intent in intents {
-        let progress = if intent.answer.as_deref().is_some_and(Answer::was_final) { Progress::Answered(now) } else { Progress::Lost(now) };
+        let progress = if intent.answer.as_deref().is_some_and(Answer::was_final) {
+            Progress::Answered(now)
+        } else {
+            Progress::Lost(now)
+        };
         let one = Open { id: intent.id, rule: intent.rule, key: intent.key, progress };
         open.entry(intent.target).or_default().push(one);
     }

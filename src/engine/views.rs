@@ -133,7 +133,11 @@ pub(super) fn sessions(
         total: listed.iter().map(|snapshot| snapshot.sessions.len() as u64).sum(),
         offset: offset as u64,
         listed: published.listed().map(|at| rfc3339(to_wall(shared, at))),
-        sessions: rows.skip(offset).take(limit).map(|(snapshot, row)| SessionView::from(&snapshot.session(row))).collect(),
+        sessions: rows
+            .skip(offset)
+            .take(limit)
+            .map(|(snapshot, row)| SessionView::from(&snapshot.session(row)))
+            .collect(),
     }
 }
 
@@ -189,8 +193,7 @@ fn budgets_at(settings: &Settings, books: &Books, now: Steady) -> Vec<BudgetView
     for target in settings.targets.keys() {
         let scope = Scope::Target(target);
         let full = limits.target.kills as usize;
-        let remaining =
-            if charged.contains(target) { books.ledger.remaining(scope, limits.target, now) } else { full };
+        let remaining = if charged.contains(target) { books.ledger.remaining(scope, limits.target, now) } else { full };
         budgets.push(view(format!("target/{target}"), limits.target, remaining));
     }
     let rules: BTreeMap<_, _> =

@@ -98,9 +98,10 @@ impl Intake {
         drop(body);
         drop(room);
         if !wanted.is_empty() {
-            (self.store)(wanted)
-                .await
-                .map_err(|error| Problem::unavailable(format_args!("the alerts could not be stored: {error}")))?;
+            (self.store)(wanted).await.map_err(|error| {
+                self.metrics.store_failures_total.inc();
+                Problem::unavailable(format_args!("the alerts could not be stored: {error}"))
+            })?;
         }
         self.metrics.alerts_received_total.inc_by(received);
         for reason in ignored {
@@ -226,6 +227,7 @@ mod tests {
         let (status, problem) = fixture.post(body).await;
         assert_eq!(status, 503);
         assert!(problem.contains(&StoreError::Full.to_string()), "{problem}");
+        assert_eq!(fixture.metrics.store_failures_total.get(), 1);
         assert_eq!((fixture.metrics.alerts_received_total.get(), fixture.ignored("no_target_label")), (0, 0));
         // Nothing to store: a full store does not matter.
         assert_eq!(fixture.post(payload(&[alert("firing", "Storm", None)])).await.0, 200);

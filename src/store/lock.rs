@@ -13,7 +13,7 @@ use super::error::StoreError;
 /// The folder is ours while this lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -36,7 +36,15 @@ impl Lock {
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(refuse)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough where a child process was started at this moment: it holds a copy until it
+        // runs its own program. A lock that cannot be given back ends with the process.
+        drop(self.file.unlock());
     }
 }
 

@@ -284,3 +284,6 @@ impl Store {
         drop(self.ended.clone().changed().await);
     }
 }
+
+#[cfg(test)]
+mod tests;

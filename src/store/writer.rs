@@ -107,7 +107,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> Result<Started, StoreError
     let (alive, ended) = watch::channel(());
     let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
         // Dropped last, when the database is closed and the folder is free.
-        let _alive = alive;
+        let (_alive, mut state) = (alive, state);
         state.run();
     });
     let thread = thread.map_err(|error| StoreError::folder(&file, "starting the writer's thread", &error))?;

@@ -101,11 +101,11 @@ impl Connection {
 
     async fn text(&mut self, doing: &str, command: &Cmd, deadline: Duration) -> Result<String, Failure> {
         let answer = timeout(deadline, ask(&mut self.wire, command, doing)).await;
-        match answer.unwrap_or_else(|_| Err(Failure::timeout(doing, deadline)))? {
-            Value::BulkString(bytes) => String::from_utf8(bytes)
-                .map_err(|_| Failure::new(FailureReason::Garbled, format!("{doing}: the answer is not UTF-8"))),
-            _ => Err(Failure::new(FailureReason::Garbled, format!("{doing}: the answer is not a text"))),
-        }
+        let garbled = |what: &str| Failure::new(FailureReason::Garbled, format!("{doing}: the answer is not {what}"));
+        let Value::BulkString(bytes) = answer.unwrap_or_else(|_| Err(Failure::timeout(doing, deadline)))? else {
+            return Err(garbled("a text"));
+        };
+        String::from_utf8(bytes).map_err(|_| garbled("UTF-8"))
     }
 }
 

@@ -38,10 +38,12 @@ impl Failure {
         if let Some(said) = server_said(error) {
             return Self::said(&said, doing);
         }
-        let reason = match error.kind() {
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => FailureReason::Garbled,
-            _ if error.is_timeout() => FailureReason::Timeout,
-            _ => FailureReason::Connect,
+        let reason = if matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType) {
+            FailureReason::Garbled
+        } else if error.is_timeout() {
+            FailureReason::Timeout
+        } else {
+            FailureReason::Connect
         };
         let message = if error.is_connection_refusal() {
             format!("{doing}: connection refused: is the server running, and is this its port?")

@@ -183,7 +183,11 @@ impl Checker<'_> {
                 return self.wrong(ExprError::new(arg.span.clone(), format!("this is no regular expression: {last}")));
             }
         };
-        if !pattern.starts_with('^') && !pattern.starts_with("\\A") && !pattern.ends_with('$') && !pattern.ends_with("\\z") {
+        if !pattern.starts_with('^')
+            && !pattern.starts_with("\\A")
+            && !pattern.ends_with('$')
+            && !pattern.ends_with("\\z")
+        {
             let lint = ExprError::new(node.span.clone(), "matches() without ^ and $ finds the pattern anywhere");
             self.lints.push(lint.help("anchor it, as in \"^worker-[0-9]+$\", or use contains()"));
         }

@@ -165,15 +165,20 @@ impl<'a> Checker<'a> {
 
     fn binary(&mut self, operator: Operator, sides: &[Node; 2], node: &Node) -> Typed {
         match operator {
-            Operator::And => self.chain(operator, node).map_or(Typed::Wrong, |all| Typed::Condition(Condition::All(all))),
-            Operator::Or => self.chain(operator, node).map_or(Typed::Wrong, |any| Typed::Condition(Condition::Any(any))),
+            Operator::And => {
+                self.chain(operator, node).map_or(Typed::Wrong, |all| Typed::Condition(Condition::All(all)))
+            }
+            Operator::Or => {
+                self.chain(operator, node).map_or(Typed::Wrong, |any| Typed::Condition(Condition::Any(any)))
+            }
             Operator::Compare(comparison) => self.compare(comparison, sides, node),
             Operator::In => self.member(sides),
             Operator::Math(math) => self.math(math, sides, node),
             Operator::Divide | Operator::Remainder => {
                 sides.iter().for_each(|side| drop(self.typed(side)));
                 let sign = if operator == Operator::Divide { "/" } else { "%" };
-                let message = format!("`{sign}` is not supported: it drops what is left over, so ratios are always 0 or 1");
+                let message =
+                    format!("`{sign}` is not supported: it drops what is left over, so ratios are always 0 or 1");
                 let help = "multiply the other side instead, as in omem > 2 * qbuf; for a part of all sessions, use `limits: {share: 25%}`";
                 self.wrong(ExprError::new(node.span.clone(), message).help(help))
             }
@@ -272,7 +277,9 @@ impl<'a> Checker<'a> {
             (Typed::Text(left), Typed::Text(right)) => self.compare_texts(comparison, left, right, sides, node),
             (Typed::Condition(_), Typed::Condition(_)) => {
                 let error = ExprError::new(node.span.clone(), "conditions cannot be compared");
-                self.wrong(error.help("join them with && and ||, and write the condition itself, or !, for true and false"))
+                self.wrong(
+                    error.help("join them with && and ||, and write the condition itself, or !, for true and false"),
+                )
             }
             (left, right) => self.cannot_compare(&left, &right, sides, node),
         }
@@ -316,7 +323,8 @@ impl<'a> Checker<'a> {
                 return self.wrong(error.help("write kind == \"normal\", or kind in [\"normal\", \"blocked\"]"));
             }
             let message = "texts are compared letter by letter, so \"10\" < \"9\"";
-            self.lints.push(ExprError::new(node.span.clone(), message).help("list the texts with `in`, or use matches()"));
+            self.lints
+                .push(ExprError::new(node.span.clone(), message).help("list the texts with `in`, or use matches()"));
         }
         Test::Texts(comparison, left, right).into()
     }
@@ -325,7 +333,8 @@ impl<'a> Checker<'a> {
     fn possible(&mut self, field: Field, value: &str, node: &Node) -> bool {
         let error = match field {
             Field::Kind if Kind::from_name(value).is_none() => {
-                ExprError::new(node.span.clone(), format!("there is no kind \"{value}\"")).help(help::for_unknown_kind(value))
+                ExprError::new(node.span.clone(), format!("there is no kind \"{value}\""))
+                    .help(help::for_unknown_kind(value))
             }
             Field::Ip => match value.parse::<IpAddr>() {
                 Ok(ip) if ip.to_string() == value => return true,
@@ -390,7 +399,8 @@ impl<'a> Checker<'a> {
     fn no_element(&mut self, left: &Typed, value: &Typed, left_node: &Node, element: &Node) {
         let (text, list_of) = (short(self.text(element)), short(self.text(left_node)));
         let error = if left.noun() == value.noun() {
-            ExprError::new(element.span.clone(), format!("`{text}` is not a constant")).help("compare it with == and join with ||")
+            ExprError::new(element.span.clone(), format!("`{text}` is not a constant"))
+                .help("compare it with == and join with ||")
         } else {
             let message = format!("`{list_of}` is {}, `{text}` is {}", left.noun(), value.noun());
             ExprError { span: element.span.clone(), message, help: instead(left, value) }
@@ -448,7 +458,9 @@ impl<'a> Checker<'a> {
 /// What to write for `replace`, a constant of the wrong type, beside `keep`.
 fn instead(keep: &Typed, replace: &Typed) -> Option<String> {
     match (keep, replace) {
-        (Typed::Duration(_), Typed::Number(Number::Constant(seconds))) => Some(format!("write duration(\"{seconds}s\")")),
+        (Typed::Duration(_), Typed::Number(Number::Constant(seconds))) => {
+            Some(format!("write duration(\"{seconds}s\")"))
+        }
         (Typed::Duration(_), Typed::Text(Text::Constant(text))) => {
             Some(format!("write duration(\"{}\")", if parse_duration(text).is_ok() { text } else { "30m" }))
         }

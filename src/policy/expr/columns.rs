@@ -127,7 +127,8 @@ fn by_code(symbols: &Symbols, passes: impl Fn(&str) -> bool) -> Mask {
     let codes = symbols.codes();
     let mut table: Vec<bool> = symbols.values().iter().map(|value| passes(value)).collect();
     let count = table.iter().filter(|passes| **passes).count();
-    let code_of = |wanted: bool| table.iter().position(|passes| *passes == wanted).and_then(|code| u32::try_from(code).ok());
+    let code_of =
+        |wanted: bool| table.iter().position(|passes| *passes == wanted).and_then(|code| u32::try_from(code).ok());
     if count == 0 {
         return Mask::none(codes.len());
     }

@@ -30,11 +30,7 @@ pub(super) fn clause(source: &str, condition: &Condition, sessions: &Sessions, r
         }
     });
     let shown: Vec<String> = fields.into_iter().map(|field| show(field, sessions.value(field, row))).collect();
-    Clause {
-        source: source.to_owned(),
-        value: condition.row(Values::Row(sessions, row)),
-        shown: shown.join(", "),
-    }
+    Clause { source: source.to_owned(), value: condition.row(Values::Row(sessions, row)), shown: shown.join(", ") }
 }
 
 fn show(field: Field, value: Option<Value<'_>>) -> String {

@@ -145,7 +145,7 @@ impl Convert<'_> {
             }
             Cel::Comprehension(_) | Cel::Unspecified => (own, NodeKind::Unsupported(Unsupported::Other, Vec::new())),
         };
-        Node { span, kind }
+        Node { span: self.balanced(span), kind }
     }
 
     fn nodes(&self, from: &[IdedExpr]) -> Vec<Node> {
@@ -163,7 +163,7 @@ impl Convert<'_> {
         }
         let first = args.first().map_or(own.clone(), |arg| arg.span.clone());
         let last = args.last().map_or(own.clone(), |arg| arg.span.clone());
-        let prefixed = |arg: Node| (self.balanced(own.start..arg.span.end), Box::new(arg));
+        let prefixed = |arg: Node| (own.start..arg.span.end, Box::new(arg));
         let (span, kind) = match (&*call.func_name, args.len()) {
             (operators::LOGICAL_NOT, 1) => {
                 let (span, arg) = prefixed(args.remove(0));
@@ -174,8 +174,7 @@ impl Convert<'_> {
                 (span, NodeKind::Negate(arg))
             }
             (operators::CONDITIONAL, _) => {
-                let span = self.balanced(first.start..last.end);
-                (span, NodeKind::Unsupported(Unsupported::Conditional, args))
+                (first.start..last.end, NodeKind::Unsupported(Unsupported::Conditional, args))
             }
             (operators::INDEX, _) => {
                 let span = first.start..self.brackets(at).end;
@@ -185,11 +184,11 @@ impl Convert<'_> {
                 let name_span = self.tokens[at.saturating_sub(1)].span.clone();
                 let target = call.target.as_ref().map(|target| Box::new(self.node(target)));
                 let start = target.as_ref().map_or(name_span.start, |target| target.span.start);
-                let span = self.balanced(start..self.brackets(at).end);
+                let span = start..self.brackets(at).end;
                 (span, NodeKind::Call { name: call.func_name.clone(), name_span, target, args })
             }
         };
-        Node { span, kind }
+        Node { span: self.balanced(span), kind }
     }
 
     /// The index of the token that the parser noted for a node.
@@ -363,28 +362,26 @@ mod tests {
                 "cidr('10.0.0.0/8').containsIP( ip )",
                 vec!["cidr('10.0.0.0/8').containsIP( ip )", "cidr('10.0.0.0/8')", "'10.0.0.0/8'", "ip"],
             ),
-            ("name == '\u{e9}\u{20ac}' && x > -5", vec![
+            (
                 "name == '\u{e9}\u{20ac}' && x > -5",
-                "name == '\u{e9}\u{20ac}'",
-                "name",
-                "'\u{e9}\u{20ac}'",
-                "x > -5",
-                "x",
-                "-5",
-            ]),
+                vec![
+                    "name == '\u{e9}\u{20ac}' && x > -5",
+                    "name == '\u{e9}\u{20ac}'",
+                    "name",
+                    "'\u{e9}\u{20ac}'",
+                    "x > -5",
+                    "x",
+                    "-5",
+                ],
+            ),
             ("x in [1, (2)]", vec!["x in [1, (2)]", "x", "[1, (2)]", "1", "2"]),
             ("(a.b)[0]", vec!["(a.b)[0]", "a.b", "a", "0"]),
             ("(a).f((b), c)", vec!["(a).f((b), c)", "a", "b", "c"]),
             ("a ? (b) : c", vec!["a ? (b) : c", "a", "b", "c"]),
-            ("x == T{a: 1} || {1: 2} == y", vec![
+            (
                 "x == T{a: 1} || {1: 2} == y",
-                "x == T{a: 1}",
-                "x",
-                "T{a: 1}",
-                "{1: 2} == y",
-                "{1: 2}",
-                "y",
-            ]),
+                vec!["x == T{a: 1} || {1: 2} == y", "x == T{a: 1}", "x", "T{a: 1}", "{1: 2} == y", "{1: 2}", "y"],
+            ),
         ] {
             let mut found = Vec::new();
             texts(source, &parse(source).unwrap(), &mut found);
@@ -401,10 +398,10 @@ mod tests {
             ("not db", vec![("not", "unexpected `not`")]),
             ("db && && db == || idle", vec![("&&", "unexpected `&&`"), ("||", "unexpected `||`")]),
             ("x == '\u{e9}' db", vec![("db", "unexpected `db`")]),
-            ("x == 1 &&\n  y == 99999999999999999999", vec![(
-                "99999999999999999999",
-                "`99999999999999999999` is too large",
-            )]),
+            (
+                "x == 1 &&\n  y == 99999999999999999999",
+                vec![("99999999999999999999", "`99999999999999999999` is too large")],
+            ),
             ("for == 1", vec![("for", "`for` is a reserved word")]),
             ("db in [?1]", vec![("?", "`?` is not supported")]),
             ("x == \"\\ud800\"", vec![("\"\\ud800\"", "\"\\ud800\" has an escape that stands for no character")]),
@@ -420,7 +417,9 @@ mod tests {
 
     #[test]
     fn the_deepest_tree_fits_a_small_stack() {
-        for (open, close, times) in [("(db + ", ")", 24), ("(", ")", 48), ("f(", ")", 48), ("[", "]", 48), ("!(", ")", 24)] {
+        for (open, close, times) in
+            [("(db + ", ")", 24), ("(", ")", 48), ("f(", ")", 48), ("[", "]", 48), ("!(", ")", 24)]
+        {
             let deep = format!("{}db{}", open.repeat(times), close.repeat(times));
             assert!(parse(&deep).is_ok(), "{deep}");
         }

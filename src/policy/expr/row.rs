@@ -102,9 +102,7 @@ impl Test {
     pub(super) fn known(&self, values: Values<'_>) -> Option<bool> {
         Some(match self {
             Self::Has(field) => values.has(*field),
-            Self::Numbers(comparison, left, right) => {
-                comparison.holds(left.known(values)?.cmp(&right.known(values)?))
-            }
+            Self::Numbers(comparison, left, right) => comparison.holds(left.known(values)?.cmp(&right.known(values)?)),
             Self::NumberIn(number, list) => list.binary_search(&number.known(values)?).is_ok(),
             Self::Texts(comparison, left, right) => comparison.holds(left.known(values)?.cmp(right.known(values)?)),
             Self::TextIn(text, list) => {

@@ -1,5 +1,6 @@
 //! The backend against real servers.
 
+mod client_list;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -11,11 +12,8 @@ use crate::policy::field::Field;
 use crate::policy::session::{ConnectionId, Snapshot};
 use server::{Guest, Server, free_port};
 
-const SHORT: Deadlines = Deadlines {
-    connect: Duration::from_millis(400),
-    list: Duration::from_millis(400),
-    kill: Duration::from_millis(400),
-};
+const SHORT: Deadlines =
+    Deadlines { connect: Duration::from_secs(1), list: Duration::from_secs(1), kill: Duration::from_secs(1) };
 
 fn config(ports: &[u16]) -> Config {
     let node = |port: &u16| NodeAddress { host: "127.0.0.1".to_owned(), port: *port, tls: false };
@@ -264,10 +262,16 @@ async fn a_server_that_accepts_and_never_answers_meets_the_deadline_and_then_the
     let mut backend = RedisBackend::with_deadlines(config(&[port]), Clock::start(), SHORT);
     let error = list(&mut backend).await.unwrap_err();
     assert_eq!(error.reason, FailureReason::Timeout, "{error}");
-    assert!(error.message.contains("within 400ms"), "{error}");
-    let error = list(&mut backend).await.unwrap_err();
-    assert_eq!(error.reason, FailureReason::Timeout);
-    assert!(error.message.contains("next try in"), "{error}");
+    assert!(error.message.contains("within 1s"), "{error}");
+    // On a machine so busy that the first delay is over before we ask again, the next delay is longer.
+    for _ in 0..5 {
+        let error = list(&mut backend).await.unwrap_err();
+        assert_eq!(error.reason, FailureReason::Timeout);
+        if error.message.contains("next try in") {
+            return;
+        }
+    }
+    panic!("the node was tried again at once, again and again");
 }
 
 #[tokio::test]

@@ -1,0 +1,64 @@
+//! `reaperd pause`: the emergency brake.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::Method;
+use serde_json::json;
+
+use super::client::Daemon;
+use super::table::{print, printable};
+use crate::policy::time::{DurationError, ShowDuration, parse_duration};
+use crate::view::status::PauseView;
+
+/// Stops all killing, or that on one target, until `resume` or for a while.
+///
+/// The daemon goes on watching, and tells what it would have killed. Without the daemon's HTTP, a file named PAUSE in
+/// its storage folder does the same.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Pause this target only.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Why, for the next operator and the journal.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// For how long, as in 30m; until `resume` without.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub lasts: Option<Duration>,
+    /// Which daemon.
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+fn duration(text: &str) -> Result<Duration, DurationError> {
+    parse_duration(text)
+}
+
+/// Pauses, and says until when.
+///
+/// # Errors
+/// What the daemon refuses, or that it cannot be reached.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut body = json!({"reason": args.reason});
+    if let Some(target) = &args.target {
+        body["target"] = json!(target);
+    }
+    if let Some(lasts) = args.lasts {
+        body["for"] = json!(ShowDuration(lasts).to_string());
+    }
+    let request = args.daemon.request(Method::POST, "api/v1/pause")?.json(&body);
+    let response = args.daemon.send(request).await?;
+    let pause: PauseView =
+        response.json().await.context("the daemon's answer is not understood: is it another version?")?;
+    print(&format!("{}\n", told(&pause)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A pause in one line.
+pub(super) fn told(pause: &PauseView) -> String {
+    let what = pause.target.as_deref().unwrap_or("everything");
+    let until = pause.until.as_deref().map_or("until `reaperd resume`".to_owned(), |until| format!("until {until}"));
+    printable(&format!("paused: {what}, {until}: {}", pause.reason))
+}
