@@ -64,17 +64,44 @@ impl Clock {
     }
 
     /// Where an earlier process's `stamp` lies on this process's steady clock.
-    ///
-    /// Within the same boot the uptime decides. Across boots only the wall time is left; a stamp from the future
-    /// (the clock was set back) is taken as now, so that a budget is never refilled by a clock.
     #[must_use]
     pub fn place(&self, stamp: &Stamp) -> Steady {
-        let now = self.steady();
-        let same_boot = !self.boot.is_empty() && stamp.boot == self.boot;
-        let age = if same_boot { uptime() - stamp.uptime } else { wall() - stamp.wall };
-        Steady::from_millis(now.millis().saturating_sub(age.max(0)))
+        self.reading().place(stamp)
+    }
+
+    /// All clocks read once, for placing many stamps.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading { steady: self.steady(), stamp: self.stamp() }
     }
 }
+
+/// One moment on the steady clock and as a stamp.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// On the steady clock.
+    pub steady: Steady,
+    /// In a form that a later process can read.
+    pub stamp: Stamp,
+}
+
+impl Reading {
+    /// Where an earlier process's `stamp` lies on this process's steady clock.
+    ///
+    /// Within the same boot the uptime decides. Across boots only the wall time is left; a stamp from the future
+    /// (the clock was set back) is taken as now, so that a budget is never refilled by a clock. For the same reason
+    /// a stamp is never placed earlier than it was: what the uptime's resolution hides is given to it.
+    #[must_use]
+    pub fn place(&self, stamp: &Stamp) -> Steady {
+        let same_boot = !self.stamp.boot.is_empty() && stamp.boot == self.stamp.boot;
+        let age =
+            if same_boot { self.stamp.uptime - stamp.uptime - UPTIME_RESOLUTION } else { self.stamp.wall - stamp.wall };
+        Steady::from_millis(self.steady.millis().saturating_sub(age.max(0)))
+    }
+}
+
+/// `/proc/uptime` has two decimals.
+const UPTIME_RESOLUTION: i64 = 10;
 
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
 fn wall() -> UnixMillis {
@@ -91,6 +118,12 @@ fn uptime() -> i64 {
     // Two digits: hundredths of a second.
     let hundredths: i64 = fraction.parse().unwrap_or(0);
     whole * 1000 + hundredths * 10
+}
+
+/// A wall time as people and journals read it: RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn rfc3339(at: UnixMillis) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! reaperd finds abusive client sessions of Redis-compatible servers by rule files and kills exactly those.
 
+pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod http;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! The one seam for servers: list their sessions, look at some of them again, kill some of them.
 
+pub mod dcs;
 pub mod redis;
 
 use std::future::Future;

@@ -11,6 +11,7 @@ use super::table::printable;
 
 /// Where the daemon is.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Daemon {
     /// The address of the running daemon.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9911")]

@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::monitoring::alertmanager::{Alert, Pairs, decode};
 use crate::policy::directory::Resolution;
 use crate::policy::matcher::Labels;
-use crate::store::alerts::ReceivedAlert;
+use crate::store::ReceivedAlert;
 use crate::store::{Store, StoreError};
 
 pub(super) const PATH: &str = "/api/v1/alertmanager";

@@ -1,3 +1,4 @@
-//! Ring 1: what monitoring systems tell the daemon.
+//! Ring 1: what monitoring systems tell the daemon, and where they are.
 
 pub mod alertmanager;
+pub mod config;

@@ -2,6 +2,7 @@
 //! be the same session (same key and peer, at least as old), still named by the rule and still unprotected, may go.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::evaluate::Candidate;
 use super::field::Field;
@@ -26,7 +27,7 @@ pub type Confirmations = HashMap<(usize, SessionKey), Confirmation>;
 
 /// Compares what was found with a fresh look at it. `looks` holds one snapshot for each node whose look succeeded.
 #[must_use]
-pub fn confirm(found: &[Candidate], looks: &[Snapshot], rules: &RuleSet, wall: i64) -> Confirmations {
+pub fn confirm(found: &[Candidate], looks: &[Arc<Snapshot>], rules: &RuleSet, wall: i64) -> Confirmations {
     let by_node: HashMap<&NodeName, Looked> =
         looks.iter().map(|look| (&look.node, Looked::new(look, found, rules, wall))).collect();
     found

@@ -100,6 +100,12 @@ pub struct Kill {
 }
 
 impl Kill {
+    /// A kill that nobody decided.
+    #[cfg(test)]
+    pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
+        Self { rule, session, connection }
+    }
+
     /// The rule.
     #[must_use]
     pub fn rule(&self) -> &RuleName {
@@ -151,20 +157,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What is left when the commit failed: nobody is killed.
-    #[must_use]
-    pub fn unrecorded(self) -> Self {
-        let lost = self.kills.into_iter().map(|kill| Spared {
-            rule: kill.rule,
-            session: kill.session,
-            reason: Reason::Unrecorded,
-            detail: None,
-            new_ghost: false,
-        });
-        let spared = self.spared.into_iter().map(|spared| Spared { new_ghost: false, ..spared });
-        Self { kills: Vec::new(), spared: spared.chain(lost).collect() }
-    }
-
     /// Those that a fresh look has to confirm before they may go (or count as ghosts).
     #[must_use]
     pub fn to_confirm(&self) -> HashSet<(RuleName, SessionKey)> {
@@ -227,6 +219,19 @@ pub fn decide(found: &[Candidate], situation: &Situation, books: &Books, now: St
         desk.decide_rule(of_one_rule);
     }
     desk.plan
+}
+
+/// The answer when the commit failed: nobody is killed.
+#[must_use]
+pub fn unrecorded(found: &[Candidate], rules: &RuleSet) -> Plan {
+    let spared = found.iter().map(|candidate| Spared {
+        rule: rules.rules()[candidate.rule()].name.clone(),
+        session: candidate.session().clone(),
+        reason: Reason::Unrecorded,
+        detail: None,
+        new_ghost: false,
+    });
+    Plan { kills: Vec::new(), spared: spared.collect() }
 }
 
 struct Desk<'a> {

@@ -84,7 +84,7 @@ pub struct Question<'a> {
     /// The positions of those that are active on this target now.
     pub active: &'a HashSet<usize>,
     /// The nodes that could be listed.
-    pub snapshots: &'a [Snapshot],
+    pub snapshots: &'a [Arc<Snapshot>],
     /// Wall time, for protections that expire.
     pub wall: i64,
     /// The longest time between two snapshots over which a `for` timer goes on.

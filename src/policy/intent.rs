@@ -97,6 +97,12 @@ impl Answer {
         }
     }
 
+    /// Whether this word, as the store keeps it, is that of a final answer.
+    #[must_use]
+    pub fn was_final(word: &str) -> bool {
+        word != Self::Unanswered(String::new()).as_str()
+    }
+
     /// Whether the server can still act on this kill after the answer: then the budget stays charged as if the kill
     /// were still under way, until a later look settles it.
     #[must_use]

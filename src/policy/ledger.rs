@@ -155,6 +155,11 @@ impl Ledger {
             .filter(|last| *last > Steady::from_millis(i64::MIN))
     }
 
+    /// Every charge, oldest commit first.
+    pub fn charges(&self) -> impl Iterator<Item = &Charge> {
+        self.charges.iter()
+    }
+
     /// Whether nothing is charged.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,9 +9,10 @@
 //! stays charged.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::intent::IntentId;
+use super::intent::{Answer, IntentId};
 use super::names::RuleName;
 use super::session::{SessionKey, Snapshot};
 use super::time::Steady;
@@ -99,7 +100,7 @@ impl Open {
 
 /// Which open intents a list, or a look at their sessions, settles.
 #[must_use]
-pub fn settle(open: &[Open], snapshots: &[Snapshot]) -> Vec<(IntentId, Outcome)> {
+pub fn settle(open: &[Open], snapshots: &[Arc<Snapshot>]) -> Vec<(IntentId, Outcome)> {
     let mut settled = Vec::new();
     for snapshot in snapshots {
         let here: Vec<&Open> = open.iter().filter(|open| open.key.node == snapshot.node).collect();
@@ -117,4 +118,20 @@ pub fn settle(open: &[Open], snapshots: &[Snapshot]) -> Vec<(IntentId, Outcome)>
 pub fn expire(open: &[Open], now: Steady) -> Vec<(IntentId, Outcome)> {
     let late = open.iter().filter(|open| now.since(open.conclusive()) > DEADLINE);
     late.map(|open| (open.id, Outcome::Unverified)).collect()
+}
+
+/// What answers alone settle: that a kill provably never left.
+#[must_use]
+pub fn of_answers(answers: &[(IntentId, Answer)]) -> Vec<(IntentId, Outcome)> {
+    let not_sent = |answer: &Answer| match answer {
+        Answer::NotSent(_) => true,
+        Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) | Answer::Unanswered(_) => false,
+    };
+    answers.iter().filter(|(_, answer)| not_sent(answer)).map(|(id, _)| (*id, Outcome::NotSent)).collect()
+}
+
+/// The end of intents at whose sessions nobody can look any more.
+#[must_use]
+pub fn give_up(open: &[Open]) -> Vec<(IntentId, Outcome)> {
+    open.iter().map(|open| (open.id, Outcome::Unverified)).collect()
 }

@@ -161,6 +161,12 @@ impl Default for Order {
     }
 }
 
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field.name(), if self.descending { "desc" } else { "asc" })
+    }
+}
+
 impl Order {
     /// Reads `idle desc` or `age asc`; without a direction, `desc`.
     ///

@@ -161,11 +161,13 @@ impl Sessions {
     }
 }
 
-/// Writes [`Sessions`] row by row. Fields that are not set in a row are missing there.
+/// Writes [`Sessions`] row by row. Fields that are not set in a row are missing there; of two values for one field the
+/// first wins.
 pub struct SessionsBuilder {
     sessions: Sessions,
     lookup: [HashTable<u32>; SYMBOL_COLUMNS],
     seen: FieldSet,
+    expected: usize,
 }
 
 impl SessionsBuilder {
@@ -174,9 +176,15 @@ impl SessionsBuilder {
     /// Texts longer than 4 GiB cannot be addressed by spans; backends refuse them before.
     #[must_use]
     pub fn new(text: String, expected: usize) -> Self {
-        let mut sessions = Sessions { text, ..Sessions::default() };
-        sessions.ints[0].reserve(expected);
-        Self { sessions, lookup: Default::default(), seen: FieldSet::EMPTY }
+        let sessions = Sessions { text, ..Sessions::default() };
+        Self { sessions, lookup: Default::default(), seen: FieldSet::EMPTY, expected }
+    }
+
+    /// Gives the listed text, into which spans point, after the fact: a parser that borrows it cannot give it before.
+    #[must_use]
+    pub fn with_text(mut self, text: String) -> Self {
+        self.sessions.text = text;
+        self
     }
 
     /// The listed text.
@@ -185,16 +193,11 @@ impl SessionsBuilder {
         &self.sessions.text
     }
 
-    /// Sets an integer or duration (milliseconds) of the current session. The first value of a field wins.
+    /// Sets an integer or duration (milliseconds) of the current session.
+    #[inline]
     pub fn int(&mut self, field: Field, value: i64) {
         let Column::Int(index) = field.column() else { return };
-        let row = self.sessions.len;
-        let column = &mut self.sessions.ints[index];
-        if column.len() > row {
-            return;
-        }
-        column.resize(row, MISSING_INT);
-        column.push(value);
+        put(&mut self.sessions.ints[index], self.sessions.len, self.expected, MISSING_INT, value);
         self.seen.insert(field);
     }
 
@@ -202,42 +205,29 @@ impl SessionsBuilder {
     pub fn symbol(&mut self, field: Field, range: Range<usize>) {
         let Column::Symbol(index) = field.column() else { return };
         let Some(value) = self.sessions.text.get(range) else { return };
-        let row = self.sessions.len;
-        let symbols = &mut self.sessions.symbols[index];
-        if symbols.codes.len() > row {
-            return;
-        }
-        symbols.codes.resize(row, MISSING_CODE);
+        let (row, symbols) = (self.sessions.len, &mut self.sessions.symbols[index]);
         let code = intern(symbols, &mut self.lookup[index], value);
-        symbols.codes.push(code);
+        put(&mut symbols.codes, row, self.expected, MISSING_CODE, code);
         self.seen.insert(field);
     }
 
     /// Sets a repeating text of the current session to `value`, which need not be part of the listed text.
+    #[inline]
     pub fn symbol_text(&mut self, field: Field, value: &str) {
         let Column::Symbol(index) = field.column() else { return };
-        let row = self.sessions.len;
-        let symbols = &mut self.sessions.symbols[index];
-        if symbols.codes.len() > row {
-            return;
-        }
-        symbols.codes.resize(row, MISSING_CODE);
+        let (row, symbols) = (self.sessions.len, &mut self.sessions.symbols[index]);
         let code = intern(symbols, &mut self.lookup[index], value);
-        symbols.codes.push(code);
+        put(&mut symbols.codes, row, self.expected, MISSING_CODE, code);
         self.seen.insert(field);
     }
 
     /// Sets a text that differs in every session (an address) to the piece `range` of the listed text.
+    #[inline]
     pub fn span(&mut self, field: Field, range: Range<usize>) {
         let Column::Span(index) = field.column() else { return };
-        let row = self.sessions.len;
-        let column = &mut self.sessions.spans[index];
         let (Ok(start), Ok(len)) = (u32::try_from(range.start), u32::try_from(range.len())) else { return };
-        if column.len() > row {
-            return;
-        }
-        column.resize(row, MISSING_SPAN);
-        column.push(Span { start, len });
+        let column = &mut self.sessions.spans[index];
+        put(column, self.sessions.len, self.expected, MISSING_SPAN, Span { start, len });
         self.seen.insert(field);
     }
 
@@ -302,6 +292,22 @@ impl SessionsBuilder {
         self.sessions.symbols[kind] = kinds;
         self.seen.insert(Field::Kind);
     }
+}
+
+/// Puts the value of session `row` at the end of a column, behind a filling for sessions that lack it; a second value
+/// for the same session is dropped. Room is made once, for all the sessions that are expected.
+#[inline]
+fn put<T: Copy>(column: &mut Vec<T>, row: usize, expected: usize, missing: T, value: T) {
+    if column.len() > row {
+        return;
+    }
+    if column.capacity() == column.len() {
+        column.reserve(expected.max(row + 1) - column.len());
+    }
+    if column.len() < row {
+        column.resize(row, missing);
+    }
+    column.push(value);
 }
 
 /// The code of `value` in `symbols`. The session before usually has the same value, so that is tried first.
