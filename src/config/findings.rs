@@ -168,6 +168,10 @@ impl Report {
         self.add(Finding { severity: Severity::Warning, place, key, message, help });
     }
 
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// All findings, file by file in the order in which the files were read, each from its top.
     pub(super) fn finish(self) -> Findings {
         let mut findings = self.0.into_inner();

@@ -97,14 +97,15 @@ impl<'a> Builder<'a> {
         let mut root = None;
         loop {
             let (event, place) = self.next()?;
-            match event {
-                Event::StreamEnd => break,
-                Event::DocumentStart(..) if root.is_some() => {
-                    self.report.error(&place, "", "a second document starts here", Some("keep one in a file".into()));
-                    return Err(Stopped);
-                }
-                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                node => root = Some(self.node(node, place)?),
+            if matches!(event, Event::StreamEnd) {
+                break;
+            }
+            if matches!(event, Event::DocumentStart(..)) && root.is_some() {
+                self.report.error(&place, "", "a second document starts here", Some("keep one in a file".into()));
+                return Err(Stopped);
+            }
+            if event.is_node() {
+                root = Some(self.node(event, place)?);
             }
         }
         let place = Place::Text { file: self.file.clone(), span: 0..0 };
@@ -122,7 +123,14 @@ impl<'a> Builder<'a> {
                 (Kind::Broken, None)
             }
             // Nothing else stands where a value stands.
-            _ => (Kind::Broken, None),
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::SequenceEnd
+            | Event::MappingEnd
+            | _ => (Kind::Broken, None),
         };
         if tag.is_some() {
             let help = "leave it out: values are read as they are written";
