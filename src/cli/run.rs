@@ -14,7 +14,7 @@ use crate::engine::handle::Handle;
 
 /// The daemon
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The config file
     #[arg(long = "config.file", default_value = "reaperd.yml", value_name = "FILE")]
     config_file: PathBuf,
@@ -35,7 +35,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What kept it from starting, or made it end early.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log::start(&args.log)?;
     let listen_address = args.listen_address.as_deref().map(|address| {
         address

@@ -120,7 +120,7 @@ fn a_hidden_address_is_unidentified_and_never_named() {
         r#"idle > duration("10s") && ip != "10.0.0.1""#,
     ] {
         let rules = compile(vec![rule("r", matches)], vec![]);
-        let found = find(&rules, &mut Pending::default(), &[list(0, &[from_socket.clone()])]);
+        let found = find(&rules, &mut Pending::default(), &[list(0, std::slice::from_ref(&from_socket))]);
         assert!(found.candidates.iter().all(super::Candidate::is_unidentified), "{matches}");
         assert_eq!(found.candidates.len(), 1, "{matches}");
     }
