@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         storage_path: args.storage_path,
         web_config_file: args.web_config_file,
     };
-    let load = move || super::load_config(&args.config_file, &overrides);
+    let load = move || super::load_config(&args.config_file, &overrides).inspect(warn);
     let app = App::build(Box::new(load)).await?;
     let shutdown = CancellationToken::new();
     let handle = app.handle();
@@ -85,7 +85,7 @@ fn stop(shutdown: &CancellationToken, signal: &str) {
 }
 
 /// Warnings of a config that loads, for a person.
-pub(super) fn warn(config: &Config) {
+fn warn(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{}", warning);
     }
