@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What stands before an `@`: without the scheme, and with whatever may stand in a password.
-static BEFORE_AT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(?:://(.*)|([^\s"'\[\]{},]+))@"#).ok());
+static BEFORE_AT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(?:\w+://(.*)|([^\s"'\[\]{},]+))@"#).ok());
 /// A key and the rest of its line.
 static AFTER_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?i)([\w-]*(?:passw|passphrase|secret|token|credential)[\w-]*)["']?\s*:\s+(.*)"#).ok()
@@ -17,16 +17,14 @@ static AFTER_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// The line without what may be a secret.
 pub(super) fn redacted(line: &str) -> String {
+    let (Some(before_at), Some(after_key)) = (&*BEFORE_AT, &*AFTER_KEY) else { return "*".repeat(line.len()) };
     let mut shown = line.to_owned();
-    if let Some(regex) = &*BEFORE_AT {
-        for found in regex.captures_iter(line) {
-            let hidden = found.get(1).or_else(|| found.get(2));
-            hidden.into_iter().for_each(|hidden| hide(&mut shown, hidden.range()));
-        }
+    for found in before_at.captures_iter(line) {
+        let hidden = found.get(1).or_else(|| found.get(2));
+        hidden.into_iter().for_each(|hidden| hide(&mut shown, hidden.range()));
     }
-    let Some(regex) = &*AFTER_KEY else { return shown };
     let mut from = 0;
-    while let Some(found) = regex.captures_at(line, from) {
+    while let Some(found) = after_key.captures_at(line, from) {
         let (Some(key), Some(value)) = (found.get(1), found.get(2)) else { break };
         if !key.as_str().to_ascii_lowercase().ends_with("_file") && !value.as_str().starts_with(['{', '[']) {
             hide(&mut shown, value.range());

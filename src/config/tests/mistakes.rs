@@ -371,3 +371,76 @@ fn what_is_shown_holds_no_secret_and_does_not_steer_the_terminal() {
     assert!(findings.to_string().contains("\n3 |     - {target: a, nodes: ['redis://*********@h:1']}\n"), "{findings}");
     assert!(findings.render(true).contains("\u{1b}["));
 }
+
+/// Pieces of YAML and of rules, which make more trouble than letters.
+fn pieces() -> impl proptest::strategy::Strategy<Value = String> {
+    let piece = proptest::sample::select(vec![
+        "groups:",
+        "rules:",
+        "- ",
+        "rule: ",
+        "match: ",
+        "name: ",
+        "providers:",
+        "redis:",
+        "target: ",
+        "nodes: ",
+        "\n",
+        "\n  ",
+        "\n    ",
+        " ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ": ",
+        "'",
+        "''",
+        "\"",
+        "\\",
+        "\\u00e9",
+        "\\x",
+        "|",
+        ">-",
+        "# c",
+        "é",
+        "ü@",
+        "\u{1F600}",
+        "\t",
+        "\r\n",
+        "\u{feff}",
+        "\u{2028}",
+        "idle > 5",
+        "&& idel",
+        "~",
+        "null",
+        "!!str ",
+        "&a ",
+        "*a",
+        "---",
+        "? ",
+        "password: x",
+        "0",
+        "h:1",
+        "redis://",
+        "%YAML 1.2",
+    ]);
+    proptest::strategy::Strategy::prop_map(proptest::collection::vec(piece, 0..40), |pieces| pieces.concat())
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_loader_panic(text in pieces(), rules in pieces()) {
+        let folder = Folder::with(&[("c.yml", &format!("{text}\nrule_files: [r.yml]\n")), ("r.yml", &rules)]);
+        let path = folder.0.path();
+        for findings in [
+            Config::load(&path.join("c.yml"), [("REAPERD__MODE".to_owned(), text)], &Overrides::default()).err(),
+            load_rules(&[path.join("r.yml")]).err(),
+        ].into_iter().flatten() {
+            assert!(findings.has_errors());
+            assert_eq!(findings.one_line_each().lines().count(), findings.0.len(), "{}", findings.one_line_each());
+            assert!(findings.to_string().len() > findings.0.len());
+        }
+    }
+}
