@@ -13,6 +13,7 @@ mod findings;
 mod glob;
 mod layer;
 mod place;
+mod redact;
 mod rule;
 mod rules;
 mod section;

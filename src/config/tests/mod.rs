@@ -123,7 +123,7 @@ fn dcs_is_checked_and_then_refused() {
         ]
     );
     let report = Report::default();
-    let file = SourceFile { name: "d".into(), text: format!("{{{entry}}}") };
+    let file = SourceFile::new("d", format!("{{{entry}}}"));
     let node = tree::parse(file.into(), &report).unwrap();
     let defaults = Defaults { mode: Mode::Observe, poll_interval: HORIZON, max_snapshot_age: HORIZON };
     let value = Value::root(&node, &report);
