@@ -349,6 +349,9 @@ impl Desk<'_> {
     }
 
     fn cooldown(&self, rule: &Rule) -> Option<Arc<str>> {
+        if rule.limits.cooldown.is_zero() {
+            return None;
+        }
         let last = self.books.ledger.last(&rule.name, &self.situation.target, self.now)?;
         let left = rule.limits.cooldown.saturating_sub(self.now.since(last));
         (!left.is_zero()).then(|| format!("for another {}", ShowDuration(left)).into())
