@@ -124,13 +124,6 @@ impl Kill {
     pub fn into_parts(self) -> (RuleName, Arc<Session>, ConnectionId) {
         (self.rule, self.session, self.connection)
     }
-
-    /// A kill that nobody decided on, for the tests of what comes after.
-    #[cfg(test)]
-    #[must_use]
-    pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
-        Self { rule, session, connection }
-    }
 }
 
 /// A candidate that is not killed.
@@ -356,6 +349,9 @@ impl Desk<'_> {
     }
 
     fn cooldown(&self, rule: &Rule) -> Option<Arc<str>> {
+        if rule.limits.cooldown.is_zero() {
+            return None;
+        }
         let last = self.books.ledger.last(&rule.name, &self.situation.target, self.now)?;
         let left = rule.limits.cooldown.saturating_sub(self.now.since(last));
         (!left.is_zero()).then(|| format!("for another {}", ShowDuration(left)).into())
