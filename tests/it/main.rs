@@ -4,8 +4,14 @@
 //! for a condition.
 
 #[cfg(test)]
+mod alertmanager;
+#[cfg(test)]
+mod api;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod webhook;
