@@ -56,7 +56,7 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
     for (target, alerts) in by_target {
         if let Some(entry) = shared.target(target.as_str()) {
             let first = alerts.first().and_then(|alert| alert.labels.get("alertname"));
-            tracing::info!(%target, alert = first.map_or("", String::as_str), "{} alerts began to fire", alerts.len());
+            tracing::info!(%target, alert = first.map_or("", String::as_str), "alerts that began to fire: {}", alerts.len());
             entry.mailbox.post(Cause::Alert, shared.clock.steady());
         }
     }
