@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts;
 use super::mailbox::{Cause, Trigger};
 use super::memory::{Memory, Published};
 use super::settings::{Settings, TargetSettings};
@@ -133,11 +134,11 @@ impl<B: Backend> Guard<B> {
 
     /// The rules that a poll or a firing alert makes active here now.
     pub(super) fn active(&self, settings: &Settings) -> HashSet<usize> {
-        let alerts = self.shared.alerts();
-        let here: Vec<_> = alerts.iter().filter(|alert| alert.target == self.name).collect();
+        let (alerts, now) = (self.shared.alerts(), self.shared.clock.wall());
+        let here: Vec<_> = alerts::firing(&alerts, &self.name, settings.alert_timeout, now).collect();
         let fired = |index: &usize| {
             let rule = &settings.rules.rules()[*index];
-            rule.on_poll() || rule.on_alerts().any(|on| here.iter().any(|alert| on.matches(&alert.labels)))
+            rule.on_poll() || rule.on_alerts().any(|on| here.iter().any(|labels| on.matches(labels)))
         };
         settings.rules_for(&self.target).into_iter().filter(fired).collect()
     }

@@ -28,8 +28,8 @@ use crate::view::journal::{Entry, EntryKind};
 /// How many targets make their first list at the same time.
 const FIRST_LISTS: usize = 32;
 
-/// How often alerts are checked for their timeout.
-const TICK: Duration = Duration::from_secs(10);
+/// How often alerts are checked for their timeout, and read again after they could not be read.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the engine starts with.
 pub struct Start {
@@ -141,6 +141,7 @@ impl Supervisor {
         self.start_missing();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unread = false;
         loop {
             tokio::select! {
                 biased;
@@ -149,8 +150,13 @@ impl Supervisor {
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => self.reload(answer).await,
                 },
-                Ok(()) = self.alerts_changed.changed() => alerts::refresh(&self.shared).await,
-                _ = tick.tick() => alerts::expire(&self.shared).await,
+                Ok(()) = self.alerts_changed.changed() => {
+                    unread = alerts::refresh(&self.shared).await.is_err();
+                }
+                _ = tick.tick() => {
+                    unread = unread && alerts::refresh(&self.shared).await.is_err();
+                    alerts::expire(&self.shared).await;
+                }
             }
         }
     }

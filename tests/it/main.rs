@@ -4,6 +4,10 @@
 //! for a condition.
 
 #[cfg(test)]
+mod alertmanager;
+#[cfg(test)]
+mod api;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod lifecycle;
@@ -15,3 +19,5 @@ mod maxclients;
 mod support;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod webhook;

@@ -1,5 +1,6 @@
 //! What the tests are made of: servers, the daemon, clients of all kinds, a proxy.
 
+pub(crate) mod alertmanager;
 pub(crate) mod crowd;
 pub(crate) mod daemon;
 pub(crate) mod http;
