@@ -9,7 +9,7 @@ use crate::view::session::SessionView;
 use crate::view::status::RuleView;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// A kill was recorded and sent.
     Kill,
@@ -90,7 +90,11 @@ fn lines(entries: &[Recorded], rules: &[RuleView]) -> Vec<Line> {
         line.why = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         line
     };
-    told.into_iter().map(finish).collect()
+    let mut lines: Vec<Line> = told.into_iter().map(finish).collect();
+    // By rule, the killed before the spared; outcomes in a batch are those of an earlier evaluation's kills.
+    let position = |line: &Line| rules.iter().position(|rule| rule.rule == line.rule);
+    lines.sort_by_key(|line| (line.what < What::Gone, position(line), line.what));
+    lines
 }
 
 /// What the entry says of its session, and why; `None` when it is about none.
@@ -247,6 +251,9 @@ mod tests {
         let counts = BTreeMap::from([("budget".to_owned(), 1)]);
         let evaluation = Entry { rule: Some("idle".to_owned()), counts, ..Entry::new(EntryKind::Evaluation) };
         let told = told(vec![evaluation, entry(EntryKind::Intent, "pool", 5.0), spared("budget", Some("15/2s"))]);
-        assert_eq!(told, ["Kill 1 idle pool 127.0.0.2: idle 5s", "Spared 1 idle pool 127.0.0.2: idle 5s; budget: 15/2s"]);
+        assert_eq!(
+            told,
+            ["Kill 1 idle pool 127.0.0.2: idle 5s", "Spared 1 idle pool 127.0.0.2: idle 5s; budget: 15/2s"]
+        );
     }
 }

@@ -37,6 +37,7 @@ use server::Server;
 
 /// The slowest rule of the demo needs this long for its last batch, on a machine that is not too busy.
 const SHORTEST: Duration = Duration::from_secs(15);
+const PRINT: &str = "cannot print what happens, so the demo ends";
 /// How often the journal is read.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -74,8 +75,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut tasks = JoinSet::new();
     tasks.spawn(signals(stop.clone())?);
     let folder = Folder::create()?;
-    let Some(server) = stop.run_until_cancelled(Server::start(folder.path())).await else { return interrupted() };
-    let mut server = server?;
+    let Some(mut server) = Server::start(folder.path(), &stop).await? else { return interrupted() };
     let played = play(&args, &folder, &server, &stop).await;
     // Whatever happened, and before anything else can go wrong.
     server.stop().await;
@@ -120,7 +120,7 @@ async fn play(
     let mut screen = Screen::new(args.output, clock.clone());
     let url = format!("http://{}", app.local_addr());
     let mut follower = Follower::open(folder.storage(), &app.handle().rules())?;
-    screen.introduce(&crowd, server, follower.rules(), &url, folder.storage(), args.lasts)?;
+    screen.introduce(&crowd, server, follower.rules(), &url, folder.storage(), args.lasts).context(PRINT)?;
     let shutdown = CancellationToken::new();
     let mut daemon = JoinSet::new();
     daemon.spawn(app.run(shutdown.clone()));
@@ -129,7 +129,7 @@ async fn play(
         Some(ended) = daemon.join_next() => ended?.and_then(|()| bail!("the daemon ended early")),
     };
     let report = match watched {
-        Ok(()) => Report::make(&crowd, server.address, &mut follower, &url, screen.elapsed()).await.map(Some),
+        Ok(()) => Report::make(&crowd, server.address, &follower, &url, screen.elapsed()).await.map(Some),
         Err(error) => Err(error),
     };
     shutdown.cancel();
@@ -150,14 +150,14 @@ async fn watch(
     let start = clock.steady();
     while lasts.is_none_or(|lasts| clock.steady().since(start) < lasts) {
         for line in follower.news()? {
-            screen.tell(&line)?;
+            screen.tell(&line).context(PRINT)?;
         }
         if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
             break;
         }
     }
     for line in follower.news()? {
-        screen.tell(&line)?;
+        screen.tell(&line).context(PRINT)?;
     }
     Ok(())
 }

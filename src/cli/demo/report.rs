@@ -119,13 +119,22 @@ impl Report {
                 rule.regret.to_string(),
             ]);
         }
+        let mut regrets = String::new();
+        for rule in self.rules.iter().filter(|rule| rule.regret > 0) {
+            regrets += &format!(
+                "{} would have killed {} and regretted {}: they did useful work later. That is what observe is for.\n",
+                rule.rule, rule.would_kill, rule.regret
+            );
+        }
         let end = if self.passed {
             "All the unruly are gone, and everybody else is alive."
+        } else if self.seconds < super::SHORTEST.as_secs_f64() {
+            "It was stopped before the rules had the time that they need."
         } else {
             "NOT AS IT SHOULD BE: see the verdicts."
         };
         format!(
-            "\nAfter {:.0} s:\n\n{groups}\n{rules}\n\
+            "\nAfter {:.0} s:\n\n{groups}\n{rules}\n{regrets}\
              The busy clients had {} commands answered; the journal is whole: {} entries.\n{end}\n",
             self.seconds, self.commands_served, self.journal_entries,
         )
@@ -136,7 +145,8 @@ impl Report {
 async fn listed(server: SocketAddr) -> anyhow::Result<HashSet<SocketAddr>> {
     let mut client = Client::connect(Ipv4Addr::LOCALHOST, server, None).await?;
     let list = client.ask(&["CLIENT", "LIST"]).await.context("the server does not list its clients")?;
-    let address = |line: &str| line.split(' ').find_map(|part| part.strip_prefix("addr=")).and_then(|at| at.parse().ok());
+    let address =
+        |line: &str| line.split(' ').find_map(|part| part.strip_prefix("addr=")).and_then(|at| at.parse().ok());
     Ok(list.lines().filter_map(address).collect())
 }
 

@@ -59,14 +59,15 @@ impl Screen {
             ruled.row([&rule.rule, &rule.mode, &rule.hold, kills, &rule.matches]);
         }
         let until = lasts.map_or("until Ctrl-C".to_owned(), |lasts| format!("for {}", ShowDuration(lasts)));
+        let program = std::env::args().next().unwrap_or_else(|| "reaperd".to_owned());
         writeln!(
             self.out,
             "redis-server {} on port {port}, and a crowd of real connections:\n\n{people}\n\
              reaperd guards it by the shipped rules, tightened for the demo:\n\n{ruled}\n\
              Look around while it runs, {until}:\n  \
              {url}/  {url}/metrics  {url}/api/v1/status\n  \
-             reaperd status --url {url}\n  \
-             reaperd journal --storage.path {}\n  \
+             {program} status --url {url}\n  \
+             {program} journal --storage.path {}\n  \
              redis-cli -p {port} client list\n",
             server.version,
             storage.display(),

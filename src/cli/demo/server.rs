@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::wire::Client;
 
@@ -28,19 +29,23 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server that works in `folder`.
-    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
+    /// Starts a server that works in `folder`. `None` when it was told to stop before the server answered.
+    pub(super) async fn start(folder: &Path, stop: &CancellationToken) -> anyhow::Result<Option<Self>> {
         let mut last = anyhow!("no port was tried");
         for _ in 0..TRIES {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr())?.port();
             let mut child = spawn(folder, port)?;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            match tokio::time::timeout(START, answers(&mut child, address)).await {
-                Ok(Ok(version)) => return Ok(Self { child, address, version }),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = anyhow!("it does not answer on {address} within {} s", START.as_secs()),
+            let answered = stop.run_until_cancelled(tokio::time::timeout(START, answers(&mut child, address))).await;
+            if let Some(Ok(Ok(version))) = answered {
+                return Ok(Some(Self { child, address, version }));
             }
             kill(&mut child).await;
+            last = match answered {
+                None => return Ok(None),
+                Some(Ok(Err(error))) => error,
+                Some(Ok(Ok(_)) | Err(_)) => anyhow!("it does not answer on {address} within {} s", START.as_secs()),
+            };
         }
         Err(last.context(format!("redis-server did not start{}", said(folder))))
     }
@@ -65,12 +70,14 @@ fn spawn(folder: &Path, port: u16) -> anyhow::Result<Child> {
         .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
-    command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow!(
-            "redis-server is not on PATH, and the demo needs a real one: install it (Debian and Ubuntu: `apt-get install \
-             redis-server`, Fedora: `dnf install redis`), or run `make demo`, which does that"
-        ),
-        _ => anyhow::Error::new(error).context("redis-server cannot be run"),
+    command.spawn().map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return anyhow!(
+                "redis-server is not on PATH, and the demo needs a real one: install it (Debian and Ubuntu: `apt-get \
+                 install redis-server`, Fedora: `dnf install redis`), or run `make demo`, which does that"
+            );
+        }
+        anyhow::Error::new(error).context("redis-server cannot be run")
     })
 }
 
@@ -116,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn it_answers_and_then_it_is_gone() {
         let folder = Folder::create().unwrap();
-        let mut server = Server::start(folder.path()).await.unwrap();
+        let mut server = Server::start(folder.path(), &CancellationToken::new()).await.unwrap().unwrap();
         let pid = server.child.id().unwrap();
         assert!(Path::new(&format!("/proc/{pid}")).exists());
         assert!(server.version.contains('.'), "{}", server.version);
