@@ -15,7 +15,7 @@ const PAGE: usize = 1_000;
 
 /// Shows what was done, and checks that the record of it is whole
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// The storage folder of the daemon, which may be running
@@ -53,7 +53,7 @@ fn kind(text: &str) -> Result<EntryKind, String> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reader = Reader::open(&args.storage_path)?;
     match args.command {
         Some(Command::Verify) => verify(&reader),

@@ -1,6 +1,6 @@
 //! The sentence as code: trigger -> snapshot -> settle -> evaluate -> confirm -> decide + intent -> act -> record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::guard::Guard;
@@ -119,7 +119,8 @@ impl<B: Backend> Guard<B> {
         match self.shared.store.settle(rows).await {
             Ok(()) => {
                 self.count_outcomes(&settled);
-                self.memory.open.retain(|open| settled.iter().all(|(id, _)| *id != open.id));
+                let settled: HashSet<IntentId> = settled.iter().map(|(id, _)| *id).collect();
+                self.memory.open.retain(|open| !settled.contains(&open.id));
                 let open = self.memory.open.len();
                 self.publish(|published| published.open = open);
             }
@@ -244,7 +245,7 @@ impl<B: Backend> Guard<B> {
         self.memory.open.retain_mut(|open| {
             let Some(answer) = by_id.get(&open.id) else { return true };
             open.progress = if answer.is_final() { Progress::Answered(now) } else { Progress::Lost(now) };
-            not_sent.iter().all(|(id, _)| *id != open.id)
+            !matches!(answer, Answer::NotSent(_))
         });
         let open = self.memory.open.len();
         self.publish(|published| published.open = open);

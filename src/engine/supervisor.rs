@@ -85,6 +85,7 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     load: Arc<Load>,
     commands: mpsc::Receiver<Command>,
+    alerts_changed: watch::Receiver<u64>,
     tasks: JoinSet<Left>,
     running: HashMap<TargetName, Running>,
     /// Tasks of removed targets that are on their way out.
@@ -112,12 +113,15 @@ impl Supervisor {
             first_lists: Semaphore::new(FIRST_LISTS),
         });
         alerts::publish(&shared, start.alerts);
+        // Before anything can be received, so that no alert is missed.
+        let alerts_changed = shared.store.alerts_changed();
         let (sender, commands) = mpsc::channel(16);
         let handle = Handle::new(shared.clone(), sender);
         let supervisor = Self {
             shared,
             load: Arc::new(start.load),
             commands,
+            alerts_changed,
             tasks: JoinSet::new(),
             running: HashMap::new(),
             stopping: HashMap::new(),
@@ -135,7 +139,6 @@ impl Supervisor {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
         self.give_up_unknown().await;
         self.start_missing();
-        let mut alerts_changed = self.shared.store.alerts_changed();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -146,7 +149,7 @@ impl Supervisor {
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => self.reload(answer).await,
                 },
-                Ok(()) = alerts_changed.changed() => alerts::refresh(&self.shared).await,
+                Ok(()) = self.alerts_changed.changed() => alerts::refresh(&self.shared).await,
                 _ = tick.tick() => alerts::expire(&self.shared).await,
             }
         }

@@ -8,6 +8,7 @@
 //! of a known target is stored whatever the rules say: they may have changed since it fired, and then it would stay
 //! active until it times out.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,11 +88,11 @@ impl Intake {
         let body = read(request, MAX_BODY).await?;
         let payload = decode(&body).map_err(Problem::bad_request)?;
         let (received, truncated) = (payload.alerts.len() as u64, payload.truncated_alerts);
-        let (mut wanted, mut ignored) = (Vec::new(), Vec::new());
+        let (mut wanted, mut ignored) = (Vec::new(), BTreeMap::new());
         for alert in &payload.alerts {
             match self.sort(alert) {
                 Ok(row) => wanted.push(row),
-                Err(reason) => ignored.push(reason),
+                Err(reason) => *ignored.entry(reason).or_insert(0) += 1,
             }
         }
         drop(payload);
@@ -104,8 +105,8 @@ impl Intake {
             })?;
         }
         self.metrics.alerts_received_total.inc_by(received);
-        for reason in ignored {
-            self.metrics.alerts_ignored_total.with_label_values(&[reason]).inc();
+        for (reason, count) in ignored {
+            self.metrics.alerts_ignored_total.with_label_values(&[reason]).inc_by(count);
         }
         if truncated > 0 {
             self.metrics.alerts_truncated_total.inc_by(truncated);

@@ -8,7 +8,8 @@
 //!
 //! - **share**: what is left of a rule on a node after the earlier reasons, plus what was killed there within
 //!   `share_window`, over the most sessions seen there in that window. Above `max(share_floor, share)` nothing of the
-//!   rule is killed there. The config's share also holds for all rules together, whatever a rule's own share is.
+//!   rule is killed there. The config's share also holds for all rules together, whatever a rule's own share is. A
+//!   share of 100% is no limit.
 //! - **budget**: takes what fits, most deserving first: the rule's on the target, the rule's over all targets, the
 //!   target's, the fleet's. observe is judged by the durable ledger and a shadow ledger of what observe would have
 //!   killed; a ghost is charged once.
@@ -122,13 +123,6 @@ impl Kill {
     #[must_use]
     pub fn into_parts(self) -> (RuleName, Arc<Session>, ConnectionId) {
         (self.rule, self.session, self.connection)
-    }
-
-    /// A kill that nobody decided on, for the tests of what comes after.
-    #[cfg(test)]
-    #[must_use]
-    pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
-        Self { rule, session, connection }
     }
 }
 
@@ -333,7 +327,11 @@ impl Desk<'_> {
         for (node, ids) in by_node {
             let seen = self.situation.nodes.get(node).map_or(0, |facts| facts.most_seen);
             let killed = self.books.ledger.on_node(&self.situation.target, node, limits.share_window, self.now);
-            let allowed = |share: Share| share.of(seen).max(limits.share_floor);
+            // 100% is no limit: what was killed lately and has come back since can be more than was ever seen at once.
+            let allowed = |share: Share| match share {
+                Share::ALL => usize::MAX,
+                share => share.of(seen).max(limits.share_floor),
+            };
             let own = rule.limits.share.unwrap_or(limits.share);
             if ids.len() + killed > allowed(own) {
                 above.insert(node.clone(), too_large("the rule names", ids.len(), killed, seen, own));
@@ -351,6 +349,9 @@ impl Desk<'_> {
     }
 
     fn cooldown(&self, rule: &Rule) -> Option<Arc<str>> {
+        if rule.limits.cooldown.is_zero() {
+            return None;
+        }
         let last = self.books.ledger.last(&rule.name, &self.situation.target, self.now)?;
         let left = rule.limits.cooldown.saturating_sub(self.now.since(last));
         (!left.is_zero()).then(|| format!("for another {}", ShowDuration(left)).into())

@@ -1,1 +1,11 @@
-fn main() {}
+//! The daemon as a whole: the real binary, real redis-servers, real sockets, real `kill -9`.
+//!
+//! Every test has servers and folders of its own, so all of them run at the same time. Nothing sleeps where it can wait
+//! for a condition.
+
+#[cfg(test)]
+mod kill9;
+#[cfg(test)]
+mod main_job;
+#[cfg(test)]
+mod support;
