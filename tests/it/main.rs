@@ -4,6 +4,8 @@
 //! for a condition.
 
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod main_job;

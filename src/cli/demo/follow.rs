@@ -238,10 +238,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                "Spared 1 idle pool 127.0.0.2: idle 5s; protected: a console",
-                "WouldKill 1 idle pool 127.0.0.2: idle 5s; the rule's mode is observe",
                 "Gone 2 idle pool 127.0.0.2: a later look does not show it any more",
-                "NotGone 1 idle pool 127.0.0.2: survived"
+                "NotGone 1 idle pool 127.0.0.2: survived",
+                "WouldKill 1 idle pool 127.0.0.2: idle 5s; the rule's mode is observe",
+                "Spared 1 idle pool 127.0.0.2: idle 5s; protected: a console"
             ]
         );
     }
