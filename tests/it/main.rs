@@ -10,4 +10,6 @@ mod kill9;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod support;
