@@ -48,7 +48,7 @@ fn the_unruly_go_everybody_else_stays_and_nothing_is_left_behind() {
     for words in ["protected: consoles of operators", "wait for the budget", "would kill", "/api/v1/status"] {
         assert!(told.contains(words), "{words}\n{told}");
     }
-    assert_eq!(working_in(temp.path()), [PathBuf::new(); 0]);
+    assert_eq!(working_in(temp.path()), Vec::<PathBuf>::new());
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
 }
 
@@ -68,7 +68,7 @@ fn a_signal_ends_it_with_the_table_and_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("VERDICT") && told.contains("40 STILL THERE"), "{told}");
     assert!(told.contains("It was stopped before the rules had the time that they need."), "{told}");
-    assert_eq!(working_in(temp.path()), [PathBuf::new(); 0]);
+    assert_eq!(working_in(temp.path()), Vec::<PathBuf>::new());
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
 }
 

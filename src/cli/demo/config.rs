@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_rules_are_the_shipped_ones_by_name() {
         let folder = Folder::create().unwrap();
-        folder.write_config("127.0.0.1:6379".parse().unwrap()).unwrap();
+        drop(folder.write_config("127.0.0.1:6379".parse().unwrap()).unwrap());
         let names = |paths: &[PathBuf]| -> BTreeSet<String> {
             load_rules(paths).unwrap().0.iter().map(|rule| rule.name.to_string()).collect()
         };
