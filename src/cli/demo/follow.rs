@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::clock::UnixMillis;
 use crate::store::journal::{Filter, Reader};
 use crate::view::journal::{Entry, EntryKind, Recorded};
 use crate::view::session::SessionView;
@@ -26,6 +27,8 @@ pub(super) enum What {
 /// What happened to how many, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
+    /// When the first of them was written, wall time.
+    pub(super) at: UnixMillis,
     pub(super) what: What,
     pub(super) count: usize,
     pub(super) rule: String,
@@ -67,12 +70,12 @@ impl Follower {
 /// Entries that say the same of different sessions become one line, in the order of the first of them.
 fn lines(entries: &[Recorded], rules: &[RuleView]) -> Vec<Line> {
     let mut told: Vec<(Line, Vec<&SessionView>)> = Vec::new();
-    for Recorded { entry, .. } in entries {
+    for Recorded { at, entry, .. } in entries {
         let (Some((what, why)), Some(rule), Some(session)) = (verdict(entry), &entry.rule, &entry.session) else {
             continue;
         };
-        let line = Line { what, count: 0, rule: rule.clone(), who: who(session), why };
-        match told.iter_mut().find(|(known, _)| *known == line) {
+        let line = Line { at: millis(at), what, count: 0, rule: rule.clone(), who: who(session), why };
+        match told.iter_mut().find(|(known, _)| Line { at: known.at, ..line.clone() } == *known) {
             Some((_, sessions)) => sessions.push(session),
             None => told.push((line, vec![session])),
         }
@@ -95,6 +98,12 @@ fn lines(entries: &[Recorded], rules: &[RuleView]) -> Vec<Line> {
     let position = |line: &Line| rules.iter().position(|rule| rule.rule == line.rule);
     lines.sort_by_key(|line| (line.what < What::Gone, position(line), line.what));
     lines
+}
+
+/// A time of the journal.
+pub(super) fn millis(at: &str) -> UnixMillis {
+    // It wrote it, so it is one.
+    at.parse().map_or(0, jiff::Timestamp::as_millisecond)
 }
 
 /// What the entry says of its session, and why; `None` when it is about none.

@@ -122,7 +122,7 @@ impl Report {
         let mut regrets = String::new();
         for rule in self.rules.iter().filter(|rule| rule.regret > 0) {
             regrets += &format!(
-                "{} would have killed {} and regretted {}: they did useful work later. That is what observe is for.\n",
+                "{} would have killed {}, of which {} did useful work later: that is what observe is for.\n",
                 rule.rule, rule.would_kill, rule.regret
             );
         }
@@ -183,10 +183,10 @@ fn of_rule(rule: &RuleView, entries: &[Recorded], metrics: &str) -> RuleReport {
 
 /// The most of these entries that lie in any one window of this length.
 fn most_within(entries: &[&Recorded], window: Duration) -> usize {
-    let at = |recorded: &&Recorded| recorded.at.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     let mut inside = VecDeque::new();
     let mut most = 0;
-    for at in entries.iter().filter_map(at) {
+    for recorded in entries {
+        let at = super::follow::millis(&recorded.at);
         inside.push_back(at);
         while inside.front().is_some_and(|first| at - first >= millis(window)) {
             inside.pop_front();

@@ -8,7 +8,7 @@ use super::crowd::{Crowd, Role};
 use super::follow::{Line, What};
 use super::server::Server;
 use crate::cli::table::{Output, Table, printable};
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::policy::time::{ShowDuration, Steady};
 use crate::view::status::RuleView;
 
@@ -18,6 +18,7 @@ pub(super) struct Screen {
     colours: bool,
     clock: Clock,
     start: Steady,
+    start_wall: UnixMillis,
 }
 
 impl Screen {
@@ -28,8 +29,8 @@ impl Screen {
             Output::Json => (Box::new(io::stderr()), io::stderr().is_terminal()),
         };
         let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-        let start = clock.steady();
-        Self { out, colours, clock, start }
+        let (start, start_wall) = (clock.steady(), clock.wall());
+        Self { out, colours, clock, start, start_wall }
     }
 
     /// Since the demo began.
@@ -87,7 +88,9 @@ impl Screen {
         if self.colours {
             word = format!("\u{1b}[{colour}m{word}\u{1b}[0m");
         }
-        let seconds = self.elapsed().as_secs_f64();
+        // When it was written, not when it was read: so the lines show that no window saw more than its budget.
+        #[expect(clippy::cast_precision_loss, reason = "the demo does not run for that long")]
+        let seconds = (line.at - self.start_wall) as f64 / 1000.0;
         let Line { count, rule, who, why, .. } = line;
         // What a client calls itself must not reach the terminal as a command.
         let (who, why) = (printable(who), printable(why));
