@@ -8,8 +8,14 @@ mod demo;
 #[cfg(test)]
 mod kill9;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod maxclients;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trouble;

@@ -40,6 +40,11 @@ impl Idle {
         (0..count).map(|_| Self::connect(port)).collect()
     }
 
+    /// Sessions that the rule `victims` names.
+    pub(crate) fn victims(port: u16, count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self::named(port, "victim")).collect()
+    }
+
     /// Whether the server has left the connection open. Nothing is sent, so it stays idle.
     pub(crate) fn is_alive(&self) -> bool {
         is_open(self.wire.socket())

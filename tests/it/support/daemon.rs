@@ -38,6 +38,14 @@ pub(crate) fn idle_rule(more: &str) -> String {
     )
 }
 
+/// A rule file with one rule `victims`: whoever is named `victim`, at once.
+pub(crate) fn victims_rule(more: &str) -> String {
+    let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+    format!(
+        "groups: [{{name: t, rules: [{{rule: victims, summary: s, match: 'name == \"victim\"', mode: enforce{more}}}]}}]\n"
+    )
+}
+
 /// A running daemon; killed when it is dropped. When a test fails, its log is shown.
 pub(crate) struct Daemon {
     child: Child,

@@ -1,41 +1,27 @@
 //! A TCP proxy in front of a Redis that slows a client's bytes down: commands are passed on one at a time, with a pause
-//! before each, and the moment of each is written down.
+//! before each, and the moment of each CLIENT KILL is written down.
 //!
-//! When the client goes away, what was not passed on yet never is. So a `kill -9` of the client cuts a batch that it had
-//! long handed to the kernel.
+//! When the client goes away, what was not passed on yet never is: a `kill -9` of the client cuts a batch that it had
+//! long handed to the kernel. Or, as on a slow network, all of it still arrives.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A command that was passed on to the server.
-#[derive(Clone, Debug)]
-pub(crate) struct Forwarded {
-    pub(crate) at: Instant,
-    pub(crate) words: Vec<String>,
-}
-
-impl Forwarded {
-    /// The id of a `CLIENT KILL ID n ...`.
-    pub(crate) fn kills(&self) -> Option<i64> {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            ["CLIENT", "KILL", "ID", id, ..] => Some(id.parse().unwrap()),
-            ["CLIENT", "KILL", ..] => panic!("a kill that is not by id: {words:?}"),
-            _ => None,
-        }
-    }
-}
-
 struct Shared {
     server: u16,
-    pause_micros: AtomicU64,
+    pause: Duration,
+    /// Whether what a client sent is passed on after the client has gone away.
+    lingers: bool,
     stop: AtomicBool,
-    forwarded: Mutex<Vec<Forwarded>>,
+    held: AtomicBool,
+    taken: AtomicUsize,
+    /// The CLIENT KILL commands that were passed on: when, and whom.
+    kills: Mutex<Vec<(Instant, i64)>>,
 }
 
 /// The proxy; it lets go of its clients when it is dropped.
@@ -46,15 +32,28 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of the server at `server`, with a pause before each command.
+    /// A proxy in front of the server at `server`, with a pause before each command. It forgets what a client sent when
+    /// the client goes away.
     pub(crate) fn start(server: u16, pause: Duration) -> Self {
+        Self::run(server, pause, false)
+    }
+
+    /// One that still delivers what a client sent before it went away.
+    pub(crate) fn lingering(server: u16) -> Self {
+        Self::run(server, Duration::ZERO, true)
+    }
+
+    fn run(server: u16, pause: Duration, lingers: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", super::free_port())).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             server,
-            pause_micros: AtomicU64::default(),
+            pause,
+            lingers,
             stop: AtomicBool::default(),
-            forwarded: Mutex::default(),
+            held: AtomicBool::default(),
+            taken: AtomicUsize::default(),
+            kills: Mutex::default(),
         });
         let accepting = shared.clone();
         let acceptor = std::thread::spawn(move || {
@@ -66,20 +65,38 @@ impl Proxy {
                 std::thread::spawn(move || serve(&client, &shared));
             }
         });
-        let proxy = Self { port, shared, acceptor: Some(acceptor) };
-        proxy.set_pause(pause);
-        proxy
+        Self { port, shared, acceptor: Some(acceptor) }
     }
 
-    /// The pause before each command, from the next one on.
-    pub(crate) fn set_pause(&self, pause: Duration) {
-        self.shared.pause_micros.store(u64::try_from(pause.as_micros()).unwrap(), Ordering::Relaxed);
+    /// The node's name as reaperd has it when it is reached over this proxy.
+    pub(crate) fn node(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// From here on kills are held back, and what comes after them, until their client is gone or [`Proxy::let_go`].
+    pub(crate) fn hold_kills(&self) {
+        self.shared.held.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.shared.held.store(false, Ordering::Relaxed);
+    }
+
+    /// How many CLIENT KILL commands clients have sent, passed on or not.
+    pub(crate) fn kills_taken(&self) -> usize {
+        self.shared.taken.load(Ordering::Relaxed)
     }
 
     /// The CLIENT KILL commands that were passed on: when, and whom.
     pub(crate) fn kills(&self) -> Vec<(Instant, i64)> {
-        let forwarded = self.shared.forwarded.lock().unwrap();
-        forwarded.iter().filter_map(|command| Some((command.at, command.kills()?))).collect()
+        self.shared.kills.lock().unwrap().clone()
+    }
+
+    /// The most CLIENT KILL commands that were passed on in any window of this length.
+    pub(crate) fn most_kills_within(&self, window: Duration) -> usize {
+        let kills = self.kills();
+        let within = |start: usize| kills[start..].iter().take_while(|(at, _)| *at - kills[start].0 <= window).count();
+        (0..kills.len()).map(within).max().unwrap_or_default()
     }
 }
 
@@ -99,6 +116,7 @@ impl Drop for Proxy {
 struct Waiting {
     commands: Mutex<(VecDeque<Vec<u8>>, bool)>,
     changed: Condvar,
+    lingers: bool,
 }
 
 impl Waiting {
@@ -107,25 +125,28 @@ impl Waiting {
         self.changed.notify_all();
     }
 
-    /// The client went away: nothing more is passed on.
+    /// The client went away: nothing more is passed on, unless it lingers.
     fn close(&self) {
         let mut waiting = self.commands.lock().unwrap();
-        waiting.0.clear();
+        if !self.lingers {
+            waiting.0.clear();
+        }
         waiting.1 = true;
         self.changed.notify_all();
     }
 
-    /// Waits until there is a command; `false` when the client went away.
+    /// Waits until there is a command; `false` when there will be none.
     fn is_any(&self) -> bool {
         let waiting = self.commands.lock().unwrap();
         let waiting = self.changed.wait_while(waiting, |(commands, closed)| commands.is_empty() && !*closed).unwrap();
-        !waiting.1
+        !waiting.0.is_empty()
     }
 
-    /// Waits; `false` when the client went away meanwhile.
+    /// Waits; `false` when the client went away meanwhile and nothing of it is to be passed on.
     fn pause(&self, pause: Duration) -> bool {
         let waiting = self.commands.lock().unwrap();
-        !self.changed.wait_timeout_while(waiting, pause, |(_, closed)| !*closed).unwrap().0.1
+        let goes_on = |closed: bool| self.lingers || !closed;
+        goes_on(self.changed.wait_timeout_while(waiting, pause, |(_, closed)| goes_on(*closed)).unwrap().0.1)
     }
 }
 
@@ -135,10 +156,10 @@ fn serve(client: &TcpStream, shared: &Arc<Shared>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)) else { return };
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
-    let waiting = Waiting::default();
+    let waiting = Waiting { lingers: shared.lingers, ..Waiting::default() };
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            take_all(client, &waiting);
+            take_all(client, &waiting, shared);
             waiting.close();
         });
         scope.spawn(|| {
@@ -156,27 +177,46 @@ fn close(stream: &TcpStream) {
     drop(stream.shutdown(Shutdown::Both));
 }
 
-fn take_all(mut client: &TcpStream, waiting: &Waiting) {
+fn take_all(mut client: &TcpStream, waiting: &Waiting, shared: &Shared) {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = client.read(&mut buffer) {
         bytes.extend_from_slice(&buffer[..length]);
         while let Some(length) = first_command(&bytes) {
-            waiting.push(bytes.drain(..length).collect());
+            let command: Vec<u8> = bytes.drain(..length).collect();
+            let kills = usize::from(kills(&words(&command)).is_some());
+            waiting.push(command);
+            shared.taken.fetch_add(kills, Ordering::Relaxed);
         }
     }
 }
 
 fn pass_on(mut server: &TcpStream, waiting: &Waiting, shared: &Shared) {
-    while waiting.is_any() && waiting.pause(Duration::from_micros(shared.pause_micros.load(Ordering::Relaxed))) {
+    while waiting.is_any() && waiting.pause(shared.pause) {
         // The lock keeps the client's end out: a command is either passed on and written down, or neither.
         let mut commands = waiting.commands.lock().unwrap();
-        let Some(command) = commands.0.pop_front() else { continue };
-        let forwarded = Forwarded { at: super::now(), words: words(&command) };
-        shared.forwarded.lock().unwrap().push(forwarded);
-        if server.write_all(&command).is_err() {
+        let Some(command) = commands.0.front() else { continue };
+        if let Some(id) = kills(&words(command)) {
+            if shared.held.load(Ordering::Relaxed) {
+                drop(commands);
+                waiting.pause(super::PAUSE);
+                continue;
+            }
+            shared.kills.lock().unwrap().push((super::now(), id));
+        }
+        if server.write_all(command).is_err() {
             return;
         }
+        commands.0.pop_front();
+    }
+}
+
+/// The id of a `CLIENT KILL ID n ...`.
+fn kills(words: &[String]) -> Option<i64> {
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["CLIENT", "KILL", "ID", id, ..] => Some(id.parse().unwrap()),
+        ["CLIENT", "KILL", ..] => panic!("a kill that is not by id: {words:?}"),
+        _ => None,
     }
 }
 
