@@ -8,6 +8,8 @@ mod alertmanager;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod lifecycle;
@@ -15,6 +17,8 @@ mod lifecycle;
 mod main_job;
 #[cfg(test)]
 mod maxclients;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
