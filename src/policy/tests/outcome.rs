@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::ghosts::Ghosts;
 use super::super::intent::{Answer, IntentId};
-use super::super::outcome::{DEADLINE, IN_FLIGHT, Open, Outcome, Progress, expire, of_answers, settle};
+use super::super::outcome::{DEADLINE, IN_FLIGHT, Open, Outcome, Progress, expire, of_answers, settle, unsent};
 use super::super::session::SessionKey;
 use super::{One, at, idle, list, list_of};
 
@@ -38,6 +38,15 @@ fn a_lost_kill_that_is_alive_may_still_be_on_its_way() {
     assert_eq!(outcome(list(11, &[])), Some(Outcome::Gone));
     assert_eq!(outcome(list(10 + flight - 1, &[idle(2, 1)])), None);
     assert_eq!(outcome(list(10 + flight, &[idle(2, 1)])), Some(Outcome::Survived));
+}
+
+#[test]
+fn a_kill_that_never_left_is_settled_by_no_look() {
+    let never_left = open(Progress::Unsent);
+    assert_eq!(settle(&never_left, &[list(11, &[])]), []);
+    assert_eq!(expire(&never_left, at(10).plus(DEADLINE * 100)), []);
+    assert_eq!(unsent(&never_left), [(IntentId(1), Outcome::NotSent)]);
+    assert_eq!(unsent(&open(Progress::Lost(at(10)))), []);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::node::type_of;
 use super::*;
@@ -380,4 +381,39 @@ async fn tls_with_a_private_authority_and_client_certificates() {
         assert_eq!(error.reason, FailureReason::Connect, "{error}");
         assert!(error.message.contains(words), "{ca}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_gate_stops_kills_in_the_middle_of_a_batch() {
+    let server = Server::start(&[]);
+    let mut guests: Vec<Guest> = (0..40).map(|_| server.guest()).collect();
+    let ids: Vec<i64> = guests.iter().map(|guest| guest.id).collect();
+    let mut backend = backend(&server);
+    let snapshot = list(&mut backend).await.unwrap();
+    let asked = AtomicUsize::new(0);
+    let gate = |_| (asked.fetch_add(1, Ordering::Relaxed) >= 25).then(|| "paused: incident".to_owned());
+    let answers = backend.carry_out(orders(&snapshot, &ids), &gate).await;
+    for (position, guest) in guests.iter_mut().enumerate() {
+        let stopped = Answer::NotSent("paused: incident".to_owned());
+        let expected = if position < 25 { Answer::Accepted } else { stopped };
+        assert_eq!(*answer(&answers, ids[position]), expected, "{position}");
+        assert_eq!(guest.is_alive(), position >= 25, "{position}");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_backend_hands_on_the_connections_that_are_still_right() {
+    let (stays, goes, comes) = (Server::start(&[]), Server::start(&[]), Server::start(&[]));
+    let mut before = RedisBackend::new(config(&[stays.port, goes.port]), Clock::start());
+    let listed: Vec<Snapshot> = before.list().await.into_iter().map(Result::unwrap).collect();
+    let mut after = RedisBackend::new(config(&[comes.port, stays.port]), Clock::start());
+    after.inherit(before);
+    let now: Vec<Snapshot> = after.list().await.into_iter().map(Result::unwrap).collect();
+    assert_eq!((now[1].connection, &now[1].own), (listed[0].connection, &listed[0].own), "the same connection");
+    assert_ne!(now[0].connection, listed[1].connection);
+
+    let login = Config { username: Some("default".to_owned()), ..config(&[stays.port]) };
+    let mut other = RedisBackend::new(login, Clock::start());
+    other.inherit(after);
+    assert_ne!(list(&mut other).await.map(|list| list.connection).ok(), Some(now[1].connection), "another login");
 }
