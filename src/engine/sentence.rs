@@ -1,7 +1,7 @@
 //! The sentence as code: trigger -> snapshot -> settle -> evaluate -> confirm -> decide + intent -> act -> record.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use crate::policy::intent::{Answer, Intent, IntentId};
 use crate::policy::names::{NodeName, TargetName};
 use crate::policy::outcome::{self, Open, Outcome, Progress};
 use crate::policy::session::{SessionKey, Snapshot};
+use crate::policy::time::Steady;
 use crate::store::{Committed, Decision, Settled};
 
 /// A `for` timer goes on over a gap of this many poll intervals.
@@ -34,6 +35,9 @@ struct Prepared {
     situation: Situation,
 }
 
+/// A shutdown lets a committed plan go on for this long.
+const FINISH: Duration = Duration::from_secs(5);
+
 /// What may have changed between the commit and the moment in which a kill would be sent.
 struct Brake {
     shared: Arc<Shared>,
@@ -41,19 +45,21 @@ struct Brake {
     target: TargetName,
     max_age: Duration,
     shutdown: CancellationToken,
+    stopping: OnceLock<Steady>,
 }
 
 impl Brake {
     /// Why this intent must not be sent any more, if so.
     fn holds(&self, intent: &Intent) -> Option<String> {
-        if self.shutdown.is_cancelled() {
+        let now = self.shared.clock.steady();
+        if self.shutdown.is_cancelled() && now.since(*self.stopping.get_or_init(|| now)) > FINISH {
             return Some("the daemon is stopping".to_owned());
         }
         if !self.shared.is_in_force(&self.settings) {
             return Some("the config was reloaded".to_owned());
         }
         // The disk or the server may have stalled: who was idle then may be at work now.
-        if self.shared.clock.steady().since(intent.looked()) > self.max_age {
+        if now.since(intent.looked()) > self.max_age {
             return Some("the look that confirmed it is too old".to_owned());
         }
         self.shared.paused(&self.target).map(|reason| format!("paused: {reason}"))
@@ -270,6 +276,7 @@ impl<B: Backend> Guard<B> {
             target: self.name.clone(),
             max_age: self.target.max_snapshot_age,
             shutdown: self.shutdown.clone(),
+            stopping: OnceLock::new(),
         };
         for batch in intents.chunks(BATCH) {
             let answers = self.backend.kill(batch, &|intent| brake.holds(intent)).await;
