@@ -229,13 +229,33 @@ fn an_alert_times_out_when_nobody_delivers_it_any_more() {
     daemon.wait_log("were not delivered again within alert_timeout");
 }
 
+fn post_firing(daemon: &Daemon) {
+    let alert = json!({"status": "firing", "labels": {"alertname": STORM.1, "target": "orders"}});
+    assert_eq!(daemon.post(WEBHOOK, &json!({"version": "4", "alerts": [alert]}).to_string()).status, 200);
+}
+
+/// The writer has the database open; a reader opens it anew and does not find it.
+#[test]
+fn what_was_stored_and_could_not_be_read_is_read_again() {
+    let redis = RedisServer::start(&[]);
+    let place = Place::new(&config(&redis.node()));
+    let daemon = place.start();
+    let file = |name: &str| place.path().join("data").join(name);
+    std::fs::rename(file("reaperd.db"), file("away")).unwrap();
+    post_firing(&daemon);
+    daemon.wait_log("cannot read the received alerts");
+    assert_eq!(daemon.metric(ACTIVE), Some(0.0));
+    std::fs::rename(file("away"), file("reaperd.db")).unwrap();
+    die(&leaks(&redis));
+    assert_eq!((daemon.metric(ACTIVE), daemon.metric(BY_ALERT)), (Some(1.0), Some(1.0)));
+}
+
 #[test]
 fn an_alert_that_timed_out_while_the_daemon_was_down_kills_nobody() {
     let redis = RedisServer::start(&[]);
     let place = Place::new(&(config(&redis.node()) + "alertmanager: {alert_timeout: 1s}\n"));
     let mut daemon = place.start();
-    let alert = json!({"status": "firing", "labels": {"alertname": STORM.1, "target": "orders"}});
-    assert_eq!(daemon.post(WEBHOOK, &json!({"version": "4", "alerts": [alert]}).to_string()).status, 200);
+    post_firing(&daemon);
     daemon.kill9();
     let begin = now();
     let leaks = leaks(&redis);
