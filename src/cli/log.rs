@@ -33,6 +33,13 @@ pub(super) struct LogArgs {
     format: LogFormat,
 }
 
+impl LogArgs {
+    /// Logfmt at this level.
+    pub(super) fn at(level: &str) -> Self {
+        Self { level: level.to_owned(), format: LogFormat::Logfmt }
+    }
+}
+
 /// Starts logging to stderr; stdout is for answers.
 ///
 /// # Errors

@@ -10,6 +10,8 @@ mod api;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod kill9;
 #[cfg(test)]
 mod lifecycle;
@@ -17,6 +19,8 @@ mod lifecycle;
 mod main_job;
 #[cfg(test)]
 mod maxclients;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
