@@ -28,20 +28,22 @@ struct Scene {
 impl Scene {
     fn start() -> Self {
         let (redis, folder) = (RedisServer::start(&[]), tempfile::tempdir().unwrap());
-        let config = config(&redis.node()).replace("250ms", "1h");
+        let config = config(&redis.node()).replace("250ms", "30d");
         let daemon = Daemon::start(folder.path(), &config, RULES);
         wait_until(|| daemon.get("/-/ready").status == 200, SOON, "the first list is done");
         Self { daemon, redis, _folder: folder }
     }
 
-    /// Has the target evaluated, and waits until that is done.
+    /// Has the target evaluated, and waits until that is done from beginning to end: until the next one has been.
     #[track_caller]
     fn evaluate(&self) {
-        let done = "reaperd_evaluation_duration_seconds_count";
-        let before = self.daemon.metric(done).unwrap();
-        let answer = self.daemon.post("/api/v1/targets/orders/evaluate", "");
-        assert_eq!((answer.status, answer.body.as_str()), (202, ""));
-        self.daemon.wait_metric(done, before + 1.0);
+        let evaluations = "reaperd_evaluation_duration_seconds_count";
+        for _ in 0..2 {
+            let before = self.daemon.metric(evaluations).unwrap();
+            let answer = self.daemon.post("/api/v1/targets/orders/evaluate", "");
+            assert_eq!((answer.status, answer.body.as_str()), (202, ""));
+            self.daemon.wait_metric(evaluations, before + 1.0);
+        }
     }
 
     fn journal(&self, query: &str) -> Vec<Value> {
@@ -85,10 +87,10 @@ fn status_targets_rules_and_sessions_tell_what_is() {
     assert_eq!((&status["pauses"], &status["alerts_active"]), (&json!([]), &json!(0)));
     assert_eq!(status["budgets"][0], json!({"scope": "fleet", "limit": "1000/1m", "remaining": 1000}));
     let targets = scene.daemon.json("/api/v1/targets");
-    assert_eq!(status["targets"], targets);
     let target = &targets[0];
+    assert_eq!((&status["targets"][0]["name"], &status["targets"][0]["rules"]), (&target["name"], &target["rules"]));
     assert_eq!(target["labels"], json!({"target": "orders", "provider": "redis"}));
-    assert_eq!((&target["poll_interval"], &target["paused"]), (&json!(3600.0), &json!(false)));
+    assert_eq!((&target["poll_interval"], &target["paused"]), (&json!(2_592_000.0), &json!(false)));
     // With the daemon's own.
     assert_eq!(target["nodes"][0]["sessions"], 27);
     assert_eq!(target["nodes"][0]["node"], scene.redis.node());
