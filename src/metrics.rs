@@ -191,6 +191,23 @@ impl Metrics {
         self.sweep(&live);
     }
 
+    /// Forgets the series of a target's nodes that are not `live` any more.
+    pub fn forget_nodes(&self, target: &str, live: impl Fn(&str) -> bool) {
+        for family in self.node_up.collect() {
+            for metric in family.get_metric() {
+                let value =
+                    |name: &str| metric.get_label().iter().find(|label| label.name() == name).map(LabelPair::value);
+                if let (Some(of), Some(node)) = (value("target"), value("node"))
+                    && of == target
+                    && !live(node)
+                {
+                    // It fails only where somebody else removed the series meanwhile, which is as good.
+                    self.node_up.remove_label_values(&[of, node]).ok();
+                }
+            }
+        }
+    }
+
     /// Forgets every series about a target.
     pub fn forget_target(&self, target: &str) {
         self.sweep(&|of, _| of != Some(target));

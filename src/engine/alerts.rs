@@ -9,6 +9,7 @@ use super::mailbox::Cause;
 use super::settings::Settings;
 use super::shared::Shared;
 use crate::clock::UnixMillis;
+use crate::policy::directory::Resolution;
 use crate::policy::matcher::Labels;
 use crate::policy::names::TargetName;
 use crate::policy::time::millis;
@@ -19,15 +20,25 @@ pub(super) fn wanted(settings: &Settings, labels: &Labels) -> bool {
     settings.rules.rules().iter().any(|rule| rule.on_alerts().any(|on| on.matches(labels)))
 }
 
-/// The labels of the alerts that fire on a target. One that timed out does not fire, recorded or not.
+/// The labels of the alerts that fire on a target. Which target they name is asked anew, since a reload may have changed
+/// that; one that timed out does not fire, recorded or not.
 pub(super) fn firing<'a>(
     alerts: &'a [AlertRow],
+    settings: &'a Settings,
     target: &'a TargetName,
-    timeout: Duration,
     now: UnixMillis,
 ) -> impl Iterator<Item = &'a Labels> {
-    let fires = move |alert: &&AlertRow| alert.target == *target && !is_late(alert, timeout, now);
+    let fires = move |alert: &&AlertRow| {
+        !is_late(alert, settings.alert_timeout, now) && target_of(settings, alert).as_ref() == Some(target)
+    };
     alerts.iter().filter(fires).map(|alert| &alert.labels)
+}
+
+fn target_of(settings: &Settings, alert: &AlertRow) -> Option<TargetName> {
+    match settings.directory.resolve(|label| alert.labels.get(label).map(String::as_str)) {
+        Resolution::Target(target) => Some(target),
+        Resolution::Unknown { .. } | Resolution::NoLabel => None,
+    }
 }
 
 /// Takes what the store holds now, and evaluates at once the targets on which an alert began to fire. A repeat only
@@ -49,9 +60,11 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
         rows.iter().filter(is_new).cloned().collect()
     };
     publish(shared, rows);
-    let mut by_target: BTreeMap<&TargetName, Vec<&AlertRow>> = BTreeMap::new();
+    let mut by_target: BTreeMap<TargetName, Vec<&AlertRow>> = BTreeMap::new();
     for alert in began.iter().filter(|alert| wanted(&settings, &alert.labels)) {
-        by_target.entry(&alert.target).or_default().push(alert);
+        if let Some(target) = target_of(&settings, alert) {
+            by_target.entry(target).or_default().push(alert);
+        }
     }
     for (target, alerts) in by_target {
         if let Some(entry) = shared.target(target.as_str()) {

@@ -14,7 +14,7 @@ use super::guard::Guard;
 use super::handle::{Command, Handle};
 use super::memory::Published;
 use super::settings::{Load, Settings, TargetSettings};
-use super::shared::{Reloaded, Shared, TargetEntry};
+use super::shared::{PauseFile, Reloaded, Shared, TargetEntry};
 use crate::backend::FailureReason;
 use crate::backend::redis::RedisBackend;
 use crate::clock::Clock;
@@ -108,7 +108,7 @@ impl Supervisor {
             targets: RwLock::default(),
             alerts: RwLock::default(),
             pauses: RwLock::new(start.pauses),
-            pause_file: start.pause_file,
+            pause_file: PauseFile::new(start.pause_file),
             reloaded: Mutex::new(Reloaded { at: now, error: None }),
             first_lists: Semaphore::new(FIRST_LISTS),
         });
@@ -316,7 +316,12 @@ impl Supervisor {
     async fn ended(&mut self, ended: Result<(Id, Left), JoinError>) -> Result<(), EngineError> {
         match ended {
             Ok((task, left)) if self.stopping.remove(&task).is_some() => {
-                self.give_up(&left).await;
+                if self.shared.settings().targets.contains_key(&left.target) {
+                    // It was removed and is back: its next task goes on with what is open.
+                    self.open.insert(left.target, left.open);
+                } else {
+                    self.give_up(&left).await;
+                }
                 self.start_missing();
                 Ok(())
             }

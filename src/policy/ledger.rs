@@ -108,13 +108,14 @@ impl Ledger {
         self.charges.push_back(charge);
     }
 
-    /// The kill of this charge can no longer be carried out: it was answered, or settled by a look.
-    pub fn end(&mut self, id: IntentId, now: Steady) {
+    /// The kill of this charge cannot be carried out after `at`: it was answered, or settled by a look. (`at` lies in the
+    /// future for a kill of which nothing more was heard.)
+    pub fn end(&mut self, id: IntentId, at: Steady) {
         if let Some(position) = self.open.remove(&id)
             && let Some(charge) = self.charges.get_mut(position - self.removed)
         {
-            charge.ended = Some(now);
-            self.slowest = self.slowest.max(now.since(charge.committed));
+            charge.ended = Some(at);
+            self.slowest = self.slowest.max(at.since(charge.committed));
         }
     }
 
