@@ -127,7 +127,12 @@ pub(super) fn sessions(
 ) -> SessionsView {
     let published = entry.published.read().unwrap_or_else(PoisonError::into_inner).clone();
     let listed: Vec<_> = published.nodes.values().filter_map(|node| node.snapshot.clone()).collect();
-    let rows = listed.iter().flat_map(|snapshot| (0..snapshot.sessions.len()).map(move |row| (snapshot, row)));
+    // Servers list in an order of their own, which changes: pages need one that stays.
+    let rows = listed.iter().flat_map(|snapshot| {
+        let mut rows: Vec<usize> = (0..snapshot.sessions.len()).collect();
+        rows.sort_unstable_by_key(|row| snapshot.sessions.id(*row));
+        rows.into_iter().map(move |row| (snapshot, row))
+    });
     SessionsView {
         target: target.to_owned(),
         total: listed.iter().map(|snapshot| snapshot.sessions.len() as u64).sum(),

@@ -8,6 +8,8 @@ mod alertmanager;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod kill9;

@@ -82,11 +82,20 @@ impl Alertmanager {
     }
 
     /// How many of its requests to the webhook failed, each attempt counted.
-    pub(crate) fn failed_requests(&self) -> f64 {
+    pub(crate) fn failed(&self) -> f64 {
+        self.metric("alertmanager_notification_requests_failed_total")
+    }
+
+    /// How many of its requests to the webhook were answered with 2xx.
+    pub(crate) fn delivered(&self) -> f64 {
+        self.metric("alertmanager_notification_requests_total") - self.failed()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
         // In HTTP/1.0, so that the answer is not in chunks.
         let answer = http::exchange(self.port, b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
-        let name = "alertmanager_notification_requests_failed_total{integration=\"webhook\"} ";
-        answer.body.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap()
+        let series = format!("{name}{{integration=\"webhook\"}} ");
+        answer.body.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap()
     }
 }
 
