@@ -113,6 +113,7 @@ impl App {
             Some(ended) = tasks.join_next() => Err(early(ended)),
             ended = &mut writer => return Err(writer_ended(ended)),
         };
+        self.handle.stopping();
         let drain = async {
             let drained = drain(tasks, &stop_http, &stop_engine).await;
             self.store.close().await;

@@ -59,6 +59,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// A pause in one line.
 pub(super) fn told(pause: &PauseView) -> String {
     let what = pause.target.as_deref().unwrap_or("everything");
-    let until = pause.until.as_deref().map_or("until `reaperd resume`".to_owned(), |until| format!("until {until}"));
+    let until = match &pause.until {
+        Some(until) => format!("until {until}"),
+        None if pause.by_file => "until that file is removed".to_owned(),
+        None => "until `reaperd resume`".to_owned(),
+    };
     printable(&format!("paused: {what}, {until}: {}", pause.reason))
 }

@@ -1,5 +1,6 @@
 //! What HTTP and signals may ask of the engine.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ impl Handle {
     #[must_use]
     pub fn ready(&self) -> bool {
         views::ready(&self.shared)
+    }
+
+    /// From now on not ready: the first step of a shutdown.
+    pub fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
     }
 
     /// The daemon as a whole.

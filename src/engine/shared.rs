@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub(super) struct Shared {
     pub(super) pause_file: PauseFile,
     pub(super) reloaded: Mutex<Reloaded>,
     pub(super) started: UnixMillis,
+    /// Whether the daemon is on its way out: not ready any more.
+    pub(super) stopping: AtomicBool,
     /// So that a thousand targets do not list all at once at the start.
     pub(super) first_lists: Semaphore,
 }

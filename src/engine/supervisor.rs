@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -110,6 +111,7 @@ impl Supervisor {
             pauses: RwLock::new(start.pauses),
             pause_file: PauseFile::new(start.pause_file),
             reloaded: Mutex::new(Reloaded { at: now, error: None }),
+            stopping: AtomicBool::new(false),
             first_lists: Semaphore::new(FIRST_LISTS),
         });
         alerts::publish(&shared, start.alerts);

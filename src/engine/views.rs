@@ -1,14 +1,16 @@
 //! The state of the engine as the API, the CLI and the metrics show it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::memory::{NodeState, Published, RuleState};
 use super::settings::{Settings, TargetSettings};
 use super::shared::{Shared, TargetEntry};
 use crate::clock::{UnixMillis, rfc3339};
-use crate::policy::ledger::{Books, Scope};
-use crate::policy::names::{NodeName, TargetName};
+use crate::policy::ledger::Books;
+use crate::policy::names::{NodeName, RuleName, TargetName};
 use crate::policy::rule::{Rate, Rule, When};
 use crate::policy::time::{ShowDuration, Steady};
 use crate::store::Pause;
@@ -21,6 +23,9 @@ use crate::view::status::{
 const PROVIDER: &str = "redis";
 
 pub(super) fn ready(shared: &Shared) -> bool {
+    if shared.stopping.load(Ordering::Relaxed) {
+        return false;
+    }
     let targets = shared.targets.read().unwrap_or_else(PoisonError::into_inner);
     targets.values().all(|entry| entry.published.read().unwrap_or_else(PoisonError::into_inner).tried())
 }
@@ -56,11 +61,12 @@ pub(super) fn pause(pause: &Pause) -> PauseView {
         target: pause.target.as_ref().map(|target| target.as_str().to_owned()),
         reason: pause.reason.clone(),
         until: pause.until.map(rfc3339),
+        by_file: false,
     }
 }
 
 fn pauses(shared: &Shared) -> Vec<PauseView> {
-    let file = shared.pause_file_reason().map(|reason| PauseView { target: None, reason, until: None });
+    let file = shared.pause_file_reason().map(|reason| PauseView { target: None, reason, until: None, by_file: true });
     file.into_iter().chain(shared.pauses().iter().map(pause)).collect()
 }
 
@@ -185,32 +191,37 @@ fn budgets(shared: &Shared, settings: &Settings) -> Vec<BudgetView> {
     shared.store.with_books(|books, now| budgets_at(settings, books, now))
 }
 
+/// One pass over what counts in the longest window, however many targets and rules there are.
 fn budgets_at(settings: &Settings, books: &Books, now: Steady) -> Vec<BudgetView> {
-    let view = |scope: String, rate: Rate, remaining: usize| BudgetView {
-        scope,
-        limit: rate.to_string(),
-        remaining: remaining as u64,
-    };
     let limits = &settings.limits;
-    let mut budgets =
-        vec![view("fleet".to_owned(), limits.fleet, books.ledger.remaining(Scope::Fleet, limits.fleet, now))];
-    let charged: BTreeSet<&TargetName> = books.ledger.charges().map(|charge| &charge.target).collect();
-    for target in settings.targets.keys() {
-        let scope = Scope::Target(target);
-        let full = limits.target.kills as usize;
-        let remaining = if charged.contains(target) { books.ledger.remaining(scope, limits.target, now) } else { full };
-        budgets.push(view(format!("target/{target}"), limits.target, remaining));
-    }
-    let rules: BTreeMap<_, _> =
+    let rates: HashMap<&RuleName, Rate> =
         settings.rules.rules().iter().filter_map(|rule| Some((&rule.name, rule.limits.kills?))).collect();
-    let used: BTreeSet<_> = books.ledger.charges().map(|charge| (&charge.rule, &charge.target)).collect();
-    for (rule, target) in used {
-        let Some(rate) = rules.get(rule) else { continue };
-        let remaining = books.ledger.remaining(Scope::Rule(rule, target), *rate, now);
-        if remaining < rate.kills as usize {
-            budgets.push(view(format!("rule/{rule}/{target}"), *rate, remaining));
+    let windows = rates.values().map(|rate| rate.window);
+    let longest = windows.fold(limits.target.window.max(limits.fleet.window), Duration::max);
+    let mut fleet = 0;
+    let mut targets: HashMap<&TargetName, u64> = HashMap::new();
+    let mut rules: BTreeMap<(&RuleName, &TargetName), u64> = BTreeMap::new();
+    for charge in books.ledger.counting(longest, now) {
+        fleet += u64::from(charge.counts(now, limits.fleet.window));
+        *targets.entry(&charge.target).or_default() += u64::from(charge.counts(now, limits.target.window));
+        if let Some(rate) = rates.get(&charge.rule) {
+            *rules.entry((&charge.rule, &charge.target)).or_default() += u64::from(charge.counts(now, rate.window));
         }
     }
+    let view = |scope: String, rate: Rate, used: u64| BudgetView {
+        scope,
+        limit: rate.to_string(),
+        remaining: u64::from(rate.kills).saturating_sub(used),
+    };
+    let of_target = |target: &TargetName| {
+        view(format!("target/{target}"), limits.target, targets.get(target).copied().unwrap_or(0))
+    };
+    let of_rule = |((rule, target), used): (&(&RuleName, &TargetName), &u64)| {
+        (*used > 0).then(|| view(format!("rule/{rule}/{target}"), rates[*rule], *used))
+    };
+    let mut budgets = vec![view("fleet".to_owned(), limits.fleet, fleet)];
+    budgets.extend(settings.targets.keys().map(of_target));
+    budgets.extend(rules.iter().filter_map(of_rule));
     budgets
 }
 

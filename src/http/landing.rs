@@ -159,7 +159,12 @@ mod tests {
             reload_successful: false,
             reloaded: evil.clone(),
             reload_error: Some(evil.clone()),
-            pauses: vec![PauseView { target: Some(evil.clone()), reason: evil.clone(), until: Some(evil) }],
+            pauses: vec![PauseView {
+                target: Some(evil.clone()),
+                reason: evil.clone(),
+                until: Some(evil),
+                by_file: false,
+            }],
             budgets: Vec::new(),
             alerts_active: 2,
             open_intents: 5,

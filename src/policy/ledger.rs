@@ -38,7 +38,8 @@ pub struct Charge {
 
 impl Charge {
     /// Whether it counts in the window of this length that ends `now`.
-    fn counts(&self, now: Steady, window: Duration) -> bool {
+    #[must_use]
+    pub fn counts(&self, now: Steady, window: Duration) -> bool {
         self.ended.is_none_or(|ended| ended >= now.minus(window))
     }
 }
@@ -139,10 +140,14 @@ impl Ledger {
     /// How many charges count in the window of this length that ends `now`.
     #[must_use]
     pub fn count(&self, scope: Scope<'_>, window: Duration, now: Steady) -> usize {
-        let covered = |charge: &&Charge| scope.covers(charge);
+        self.counting(window, now).filter(|charge| scope.covers(charge)).count()
+    }
+
+    /// The charges that count in the window of this length that ends `now`.
+    pub fn counting(&self, window: Duration, now: Steady) -> impl Iterator<Item = &Charge> {
         let ended = self.since(now.minus(window).minus(self.slowest)).filter(|charge| charge.ended.is_some());
         let open = self.open.values().filter_map(|position| self.charges.get(position - self.removed));
-        ended.filter(|charge| charge.counts(now, window)).filter(covered).count() + open.filter(covered).count()
+        ended.filter(move |charge| charge.counts(now, window)).chain(open)
     }
 
     /// The charges that were committed at this moment or later, newest first.
@@ -172,11 +177,6 @@ impl Ledger {
             .map(|charge| charge.ended.unwrap_or(now))
             .max()
             .filter(|last| *last > NEVER)
-    }
-
-    /// Every charge, oldest commit first.
-    pub fn charges(&self) -> impl Iterator<Item = &Charge> {
-        self.charges.iter()
     }
 
     /// Whether nothing is charged.

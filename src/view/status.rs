@@ -17,6 +17,9 @@ pub struct PauseView {
     /// When it ends, RFC 3339; it lasts until `resume` (or until the PAUSE file is removed) without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// Whether it is the PAUSE file's, which ends only when the file is removed.
+    #[serde(default)]
+    pub by_file: bool,
 }
 
 /// One budget.
