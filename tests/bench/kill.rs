@@ -1,5 +1,6 @@
 //! 10,000 idle sessions of a real server: the daemon's whole way (list, look, commit of all intents, kills, answers),
-//! against one `CLIENT KILL LADDR`, which needs no list and no record, and stops the server meanwhile.
+//! against one `CLIENT KILL LADDR`, which needs no list and no record, and stops the server meanwhile. A kill by id walks
+//! all clients of the server; what that alone costs is told by a client that sends bare kills and keeps no record.
 //!
 //! The sessions were listed once before, as they are in any server that is polled: the first listing of a connection
 //! costs a server three times as much as the next.
@@ -18,6 +19,9 @@ const SESSIONS: usize = 10_000;
 /// Redis counts idle time in whole seconds.
 const IDLE: Duration = Duration::from_millis(2500);
 
+/// As many as the daemon.
+const IN_FLIGHT: usize = 16;
+
 const RULE: &str = r#"rule: idle, summary: s, match: 'kind == "normal" && idle > duration("1s")', mode: enforce,
     limits: {kills: 100000/1m, share: 100%}"#;
 
@@ -35,9 +39,10 @@ struct Seen {
 
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     raise_open_files()?;
-    let (mut laddr, mut ours) = (Seen::default(), Seen::default());
+    let (mut laddr, mut bare, mut ours) = (Seen::default(), Seen::default(), Seen::default());
     for _ in 0..ROUNDS {
         one_command(&mut laddr)?;
+        by_bare_kills(&mut bare)?;
         by_the_daemon(&mut ours)?;
     }
     let limit = "limit: one CLIENT KILL LADDR";
@@ -46,8 +51,16 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         let (what, against) = (what.to_owned(), against.to_owned());
         report.add(Line { what, unit: Unit::Seconds, ours, against, theirs, bar });
     };
-    line("10000 idle sessions gone, from the first, wall", median(ours.closing), limit, whole, Bar::AtMost(2.5));
-    line("the same, from the trigger", median(ours.total), limit, whole, Bar::AtMost(2.5));
+    line(
+        "10000 idle sessions gone, from the first, wall",
+        median(ours.closing.clone()),
+        limit,
+        whole,
+        Bar::AtMost(2.5),
+    );
+    line("the same, from the trigger", median(ours.total.clone()), limit, whole, Bar::AtMost(2.5));
+    let bare_limit = "limit: bare CLIENT KILL ID, 16 in flight";
+    line("the same, from the trigger", median(ours.total), bare_limit, median(bare.total), Bar::Times);
     line("PING p99 meanwhile", median(ours.ping_p99), "the limit", 0.01, Bar::AtMost(1.0));
     line("longest PING meanwhile", median(ours.ping_max), limit, median(laddr.ping_max), Bar::Times);
     line("CPU of the daemon", median(ours.daemon_cpu), "the server's meanwhile", median(ours.server_cpu), Bar::Times);
@@ -59,12 +72,38 @@ fn one_command(seen: &mut Seen) -> anyhow::Result<()> {
     let server = RedisServer::start(SESSIONS)?;
     let mut admin = Connection::open(server.address(2))?;
     let crowd = crowd(&server, &mut admin)?;
-    admin.ask("CLIENT LIST")?;
     let probe = Probe::start(server.address(2))?;
     std::thread::sleep(IDLE);
     let sent = wall();
     let killed = admin.ask(&format!("CLIENT KILL LADDR {}", server.address(1)))?;
     anyhow::ensure!(killed == SESSIONS.to_string(), "CLIENT KILL LADDR killed {killed}");
+    seen.note(sent, crowd.gone()?, probe)
+}
+
+/// The limit for killing exactly these: the commands, and nothing else.
+fn by_bare_kills(seen: &mut Seen) -> anyhow::Result<()> {
+    let server = RedisServer::start(SESSIONS)?;
+    let mut admin = Connection::open(server.address(2))?;
+    let crowd = crowd(&server, &mut admin)?;
+    let list = admin.ask("CLIENT LIST")?;
+    let laddr = format!("laddr={} ", server.address(1));
+    let victims = list.lines().filter(|line| line.contains(&laddr));
+    let ids: Vec<&str> = victims.filter_map(|line| line.strip_prefix("id=")?.split(' ').next()).collect();
+    let probe = Probe::start(server.address(2))?;
+    std::thread::sleep(IDLE);
+    let sent = wall();
+    let mut waiting = 0;
+    for id in ids {
+        if waiting == IN_FLIGHT {
+            admin.reply("CLIENT KILL")?;
+            waiting -= 1;
+        }
+        admin.send(&format!("CLIENT KILL ID {id} TYPE normal"))?;
+        waiting += 1;
+    }
+    for _ in 0..waiting {
+        admin.reply("CLIENT KILL")?;
+    }
     seen.note(sent, crowd.gone()?, probe)
 }
 
@@ -74,9 +113,6 @@ fn by_the_daemon(seen: &mut Seen) -> anyhow::Result<()> {
     let mut admin = Connection::open(server.address(2))?;
     let daemon = Daemon::start(server.address(2), RULE)?;
     let crowd = crowd(&server, &mut admin)?;
-    daemon.evaluate()?;
-    let listed = |daemon: &Daemon| daemon.metric(r#"reaperd_sessions{target="orders"}"#).unwrap_or(0.0);
-    wait_for("the first list", || listed(&daemon) >= 10_000.0)?;
     let probe = Probe::start(server.address(2))?;
     std::thread::sleep(IDLE);
     let (daemon_before, server_before) = (exact_cpu_of(daemon.process())?, cpu_of(server.process())?);
@@ -90,10 +126,11 @@ fn by_the_daemon(seen: &mut Seen) -> anyhow::Result<()> {
     wait_for("the outcomes", || killed(&daemon).is_ok_and(|killed| killed >= 10_000.0)).with_context(|| daemon.log())
 }
 
-/// All of them, accepted by the server.
+/// All of them, accepted and once listed by the server.
 fn crowd(server: &RedisServer, admin: &mut Connection) -> anyhow::Result<Crowd> {
     let crowd = Crowd::connect(server.address(1), SESSIONS)?;
     wait_for("the server to accept all connections", || admin.clients().is_ok_and(|clients| clients > SESSIONS))?;
+    admin.ask("CLIENT LIST")?;
     Ok(crowd)
 }
 

@@ -86,7 +86,16 @@ impl Connection {
 
     /// The reply: a line, or a bulk string.
     pub(crate) fn ask(&mut self, command: &str) -> anyhow::Result<String> {
-        self.0.get_mut().write_all(format!("{command}\r\n").as_bytes())?;
+        self.send(command)?;
+        self.reply(command)
+    }
+
+    pub(crate) fn send(&mut self, command: &str) -> anyhow::Result<()> {
+        Ok(self.0.get_mut().write_all(format!("{command}\r\n").as_bytes())?)
+    }
+
+    /// The next reply; to this command.
+    pub(crate) fn reply(&mut self, command: &str) -> anyhow::Result<String> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         match line.trim_end().split_at_checked(1) {
