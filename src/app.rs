@@ -20,7 +20,7 @@ use crate::http;
 use crate::metrics::Metrics;
 use crate::policy::directory::Directory;
 use crate::policy::ruleset::RuleSet;
-use crate::store::Store;
+use crate::store::{Store, Writer};
 use crate::view::journal::{Entry, EntryKind};
 
 /// The file in the storage folder that pauses everything while it is there.
@@ -34,6 +34,7 @@ pub struct App {
     handle: Handle,
     supervisor: Supervisor,
     store: Store,
+    writer: Writer,
     bound: http::Bound,
     state: http::State,
 }
@@ -77,7 +78,7 @@ impl App {
             listen: bound.local_addr(),
         };
         tracing::info!(address = %bound.local_addr(), "listening");
-        Ok(Self { handle, supervisor, store, bound, state })
+        Ok(Self { handle, supervisor, store, writer: opened.writer, bound, state })
     }
 
     /// The address that HTTP is served on.
@@ -100,26 +101,24 @@ impl App {
         let (stop_http, stop_engine) = (CancellationToken::new(), CancellationToken::new());
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
         let served = self.bound.serve(http::router(self.state), http::Limits::default(), stop_http.clone());
-        let http_task = tasks.spawn(async move {
+        tasks.spawn(async move {
             served.await;
             Ok(())
         });
         let engine_stop = stop_engine.clone();
         tasks.spawn(async move { Ok(self.supervisor.run(engine_stop).await?) });
-        let early = tokio::select! {
-            () = shutdown.cancelled() => None,
-            Some(ended) = tasks.join_next() => Some(ended),
+        let mut writer = std::pin::pin!(self.writer.ended());
+        let result = tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            Some(ended) = tasks.join_next() => Err(early(ended)),
+            ended = &mut writer => return Err(writer_ended(ended)),
         };
-        let result = match early {
-            None => Ok(()),
-            Some(ended) => match ended? {
-                Ok(()) => Err(anyhow::anyhow!("a part of the daemon ended early")),
-                Err(error) => Err(error),
-            },
+        let drain = async {
+            let drained = drain(tasks, &stop_http, &stop_engine).await;
+            self.store.close().await;
+            drained.and(writer.await.map_err(anyhow::Error::msg))
         };
-        let drained =
-            tokio::time::timeout(SHUTDOWN, drain(tasks, http_task.id(), &stop_http, &stop_engine, &self.store));
-        match drained.await {
+        match tokio::time::timeout(SHUTDOWN, drain).await {
             Ok(drained) => result.and(drained),
             Err(_) => bail!(
                 "the shutdown did not end within {} s; open kills are settled at the next start",
@@ -129,33 +128,39 @@ impl App {
     }
 }
 
-/// HTTP first, so that nothing new comes in; then the targets; then what the store still has to write.
+/// HTTP first, so that nothing new comes in; then the targets.
 async fn drain(
     mut tasks: JoinSet<anyhow::Result<()>>,
-    http_task: tokio::task::Id,
     stop_http: &CancellationToken,
     stop_engine: &CancellationToken,
-    store: &Store,
 ) -> anyhow::Result<()> {
     stop_http.cancel();
-    let mut result = Ok(());
-    while let Some(ended) = tasks.join_next_with_id().await {
-        match ended {
-            Ok((task, ended)) => {
-                if task == http_task {
-                    stop_engine.cancel();
-                }
-                result = result.and(ended);
-            }
-            Err(error) => {
-                stop_engine.cancel();
-                result = result.and(Err(error.into()));
-            }
-        }
+    if tasks.len() < 2 {
+        // The other part ended by itself.
         stop_engine.cancel();
     }
-    store.close().await;
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        stop_engine.cancel();
+        result = result.and(ended.map_err(anyhow::Error::from).flatten());
+    }
     result
+}
+
+/// A part of the daemon that ended although nobody asked it to: the process must not go on as a ghost.
+fn early(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("a part of the daemon ended early"),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    }
+}
+
+fn writer_ended(ended: Result<(), String>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow::anyhow!("the store's writer ended early"),
+        Err(panic) => anyhow::anyhow!("the store's writer failed: {panic}"),
+    }
 }
 
 /// The engine's part of a config.

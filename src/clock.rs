@@ -5,11 +5,11 @@
 //! operating system says now: journal times, expiries and alert times use it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::policy::time::Steady;
+use crate::policy::time::{Steady, millis};
 
 /// A wall time in milliseconds since the Unix epoch.
 pub type UnixMillis = i64;
@@ -33,6 +33,14 @@ pub struct Stamp {
     pub boot: Arc<str>,
     /// Milliseconds since boot.
     pub uptime: i64,
+}
+
+impl Stamp {
+    /// The moment this much later.
+    #[must_use]
+    pub fn later(&self, by: Duration) -> Self {
+        Self { wall: self.wall + millis(by), boot: self.boot.clone(), uptime: self.uptime + millis(by) }
+    }
 }
 
 impl Clock {
@@ -94,9 +102,12 @@ impl Reading {
     #[must_use]
     pub fn place(&self, stamp: &Stamp) -> Steady {
         let same_boot = !self.stamp.boot.is_empty() && stamp.boot == self.stamp.boot;
-        let age =
-            if same_boot { self.stamp.uptime - stamp.uptime - UPTIME_RESOLUTION } else { self.stamp.wall - stamp.wall };
-        Steady::from_millis(self.steady.millis().saturating_sub(age.max(0)))
+        let age = if same_boot {
+            self.stamp.uptime - stamp.uptime - UPTIME_RESOLUTION
+        } else {
+            (self.stamp.wall - stamp.wall).max(0)
+        };
+        Steady::from_millis(self.steady.millis().saturating_sub(age))
     }
 }
 

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::{LabelPair, Metric};
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    TextEncoder,
 };
 
 use crate::policy::decide::Reason;
@@ -36,26 +37,29 @@ const WORK: &[f64] = &[0.000_01, 0.000_1, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.
 /// Seconds from a cause to its effect, which on a cloud API is a matter of minutes.
 const REACTION: &[f64] = &[0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0];
 
+/// Series of one metric that are put in order.
+const READ_BY_PEOPLE: usize = 1_000;
+
 /// Declares [`Metrics`] and its registration. Labels stand in brackets, the buckets of a histogram after `in`.
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ident $([$($label:literal),+])? $(in $buckets:ident)?;)+) => {
         /// Every metric; a field is named as the metric is after its prefix.
         pub struct Metrics {
-            registry: Registry,
+            collectors: Vec<Box<dyn Collector>>,
             $($(#[doc = $help])+ pub $name: $kind,)+
         }
 
         impl Metrics {
             fn register() -> prometheus::Result<Self> {
-                let registry = Registry::new();
+                let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
                 $(
                     let opts = Opts::new(concat!("reaperd_", stringify!($name)), concat!($($help),+).trim());
                     let labels: &[&str] = &[$($($label),+)?];
                     let buckets: &[f64] = [$($buckets)?].first().copied().unwrap_or(&[]);
                     let $name = <$kind as Instrument>::make(opts, labels, buckets)?;
-                    registry.register(Box::new($name.clone()))?;
+                    collectors.push(Box::new($name.clone()));
                 )+
-                Ok(Self { registry, $($name),+ })
+                Ok(Self { collectors, $($name),+ })
             }
 
             /// Removes every series for whose target and rule labels `live` answers false.
@@ -147,12 +151,9 @@ impl Metrics {
     /// All metrics, those without labels and those with closed label sets at 0.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let metrics = Self::register().expect("names and labels are literals, and a test registers them");
+        let mut metrics = Self::register().expect("names, labels and buckets are literals, and a test registers them");
         #[cfg(target_os = "linux")]
-        metrics
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
-            .expect("the process metrics have names of their own");
+        metrics.collectors.push(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
         metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         start(&metrics.triggers_total, &[], CAUSES);
         start(&metrics.alerts_ignored_total, &[], IGNORED);
@@ -190,6 +191,23 @@ impl Metrics {
         self.sweep(&live);
     }
 
+    /// Forgets the series of a target's nodes that are not `live` any more.
+    pub fn forget_nodes(&self, target: &str, live: impl Fn(&str) -> bool) {
+        for family in self.node_up.collect() {
+            for metric in family.get_metric() {
+                let value =
+                    |name: &str| metric.get_label().iter().find(|label| label.name() == name).map(LabelPair::value);
+                if let (Some(of), Some(node)) = (value("target"), value("node"))
+                    && of == target
+                    && !live(node)
+                {
+                    // It fails only where somebody else removed the series meanwhile, which is as good.
+                    self.node_up.remove_label_values(&[of, node]).ok();
+                }
+            }
+        }
+    }
+
     /// Forgets every series about a target.
     pub fn forget_target(&self, target: &str) {
         self.sweep(&|of, _| of != Some(target));
@@ -203,14 +221,31 @@ impl Metrics {
     /// All series in Prometheus's text format 0.0.4.
     #[must_use]
     pub fn encode(&self) -> String {
-        let families = self.registry.gather();
         let mut text = String::new();
-        if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
-            // It only fails on a family without name or series, and gathering drops those.
-            tracing::error!("the metrics cannot be encoded: {error}");
+        // One family after the other, so that not all series are in memory twice.
+        for mut family in self.collectors.iter().flat_map(|collector| collector.collect()) {
+            if family.get_metric().is_empty() {
+                continue;
+            }
+            sort(family.mut_metric());
+            if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut text) {
+                tracing::error!("a metric cannot be encoded: {error}");
+            }
         }
         text
     }
+}
+
+/// Puts the series in the order of their labels, for people. Programs do not need it, and in a family that nobody reads
+/// through it costs as much as half the scrape.
+fn sort(series: &mut [Metric]) {
+    if series.len() <= READ_BY_PEOPLE {
+        series.sort_by(|a, b| values(a).cmp(values(b)));
+    }
+}
+
+fn values(series: &Metric) -> impl Iterator<Item = &str> {
+    series.get_label().iter().map(LabelPair::value)
 }
 
 /// Creates one series for each value of the last label.

@@ -52,6 +52,9 @@ const IMPURE: &[&str] = &[
     "eprintln!",
 ];
 
+/// The parser needs more stack than a worker thread has, so it borrows a thread; that is no effect.
+const PARSER: (&str, &str) = ("src/policy/expr/parse.rs", "std::thread");
+
 /// Who may make a value: the constructor's text, and the only places in which it may stand.
 const MADE_ONLY_IN: &[(&str, &[&str])] = &[
     ("Snapshot {", &["src/backend/", "src/policy/session.rs"]),
@@ -61,7 +64,8 @@ const MADE_ONLY_IN: &[(&str, &[&str])] = &[
     ("Intent::committed(", &["src/store/"]),
     ("Outcome::Gone", &["src/policy/outcome.rs"]),
     ("Outcome::Survived", &["src/policy/outcome.rs"]),
-    ("Outcome::NotSent", &["src/policy/outcome.rs"]),
+    // The store knows of a kill that provably never left: its own commit failed, or the answer says so.
+    ("Outcome::NotSent", &["src/policy/outcome.rs", "src/store/"]),
     ("Outcome::Unverified", &["src/policy/outcome.rs"]),
     ("Instant::now(", &["src/clock.rs"]),
     ("SystemTime::now(", &["src/clock.rs"]),
@@ -106,6 +110,7 @@ fn what_is_allowed_is_not_reported() {
         ("src/config/mod.rs", "use crate::backend::redis::config::Config;\nuse crate::store::Config as StoreConfig;"),
         ("src/policy/decide.rs", "// a comment may say crate::store::Store\nuse super::ledger::Books;"),
         ("src/policy/decide.rs", "fn a() {}\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}"),
+        ("src/store/intents.rs", "match outcome { Outcome::Gone | Outcome::Survived => a, Outcome::Unverified => b }"),
         ("src/engine/report.rs", "fn f(outcome: Outcome) -> EntryKind { Entry { outcome } }"),
         ("src/main.rs", "fn main() -> ExitCode { reaperd::cli::main() }"),
     ] {
@@ -120,7 +125,10 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            let stem = path.file_stem().unwrap_or_default();
+            if stem == "tests" {
+                // The tests of a module may build what they need.
+            } else if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
@@ -147,12 +155,11 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         }
     }
     if module == "policy" {
-        found.extend(
-            IMPURE.iter().filter(|word| code.contains(**word)).map(|word| format!("{path}: ring 0 names {word}")),
-        );
+        let impure = IMPURE.iter().filter(|word| code.contains(**word) && (path, **word) != PARSER);
+        found.extend(impure.map(|word| format!("{path}: ring 0 names {word}")));
     }
     for (constructor, places) in MADE_ONLY_IN {
-        let here = code.match_indices(constructor).any(|(at, _)| is_construction(&code, at));
+        let here = code.match_indices(constructor).any(|(at, _)| is_construction(&code, at, constructor.len()));
         if here && !places.iter().any(|place| path.starts_with(place)) {
             found.push(format!("{path}: `{constructor}` may stand only in {}", places.join(", ")));
         }
@@ -168,12 +175,18 @@ fn code_only(text: &str) -> String {
 }
 
 /// Not a declaration, a pattern's `impl`, a return type, or the end of a longer name.
-fn is_construction(code: &str, at: usize) -> bool {
-    let before = &code[..at];
+fn is_construction(code: &str, at: usize, len: usize) -> bool {
+    let (before, after) = (&code[..at], code[at + len..].trim_start());
     let line = before.rsplit('\n').next().unwrap_or_default().trim_start();
     let longer = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
     let declares = ["pub struct ", "struct ", "impl ", "enum ", "pub enum "].iter().any(|word| line.contains(word));
-    !(longer || declares || line.ends_with("-> ") || line.contains("let Spared") || before.ends_with("for "))
+    let is_pattern = after.starts_with("=>") || after.starts_with('|');
+    !(longer
+        || is_pattern
+        || declares
+        || line.ends_with("-> ")
+        || line.contains("let Spared")
+        || before.ends_with("for "))
 }
 
 /// The paths below `crate::` (or `reaperd::`) that the code names, `use` groups taken apart.

@@ -54,6 +54,9 @@ impl FailureReason {
     }
 }
 
+/// Says of an intent, right before it is sent, why it must not be sent any more, if so.
+pub type Gate<'a> = &'a (dyn Fn(&Intent) -> Option<String> + Sync);
+
 /// What listing a target gave: one answer a node.
 pub type Listing = Vec<Result<Snapshot, NodeError>>;
 
@@ -74,5 +77,9 @@ pub trait Backend: Send + 'static {
     fn look(&mut self, keys: &[SessionKey]) -> impl Future<Output = Listing> + Send;
 
     /// Carries out committed intents, each on the connection that listed its session, and returns one answer for each.
-    fn kill(&mut self, intents: &[Intent]) -> impl Future<Output = Vec<(IntentId, Answer)>> + Send;
+    /// `gate` is asked about each right before it is sent; one that it refuses is [`Answer::NotSent`].
+    fn kill(&mut self, intents: &[Intent], gate: Gate<'_>) -> impl Future<Output = Vec<(IntentId, Answer)>> + Send;
+
+    /// Takes over from the backend that this one replaces whatever connections are still right.
+    fn inherit(&mut self, before: Self);
 }

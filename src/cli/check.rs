@@ -14,7 +14,7 @@ use crate::config::{self, Config, Finding, Findings, Overrides, WorstCase, worst
 ///
 /// Exits with 1 when something is wrong, and with 3 when there are only warnings and --lint-fatal is given.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The config file, with the rule files that it names; reaperd.yml if no rule files are given either
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
@@ -42,7 +42,7 @@ struct Checked {
 ///
 /// # Errors
 /// When the answer cannot be printed.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut checked = Checked::default();
     let default = args.rules.is_empty().then(|| PathBuf::from("reaperd.yml"));
     if let Some(file) = args.config_file.clone().or(default) {

@@ -12,10 +12,10 @@ use super::table::printable;
 /// Where the daemon is.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-pub struct Daemon {
+pub(super) struct Daemon {
     /// The address of the running daemon.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9911")]
-    pub url: String,
+    pub(super) url: String,
 }
 
 /// The daemon answers on this machine; what takes longer hangs.

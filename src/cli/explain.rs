@@ -18,7 +18,7 @@ use crate::view::session::SessionView;
 
 /// Shows what every rule says about one session, and why
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     scene: scene::Args,
     /// The session: its address (ip:port) or its id
@@ -33,7 +33,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with the config, the rules or the saved list.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let scenes = scene::scenes(&args.scene, &clock).await?;
     let found = scenes.iter().find_map(|scene| {

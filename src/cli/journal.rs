@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::table::{Output, Table, print};
 use crate::clock::Clock;
 use crate::policy::time::{millis, parse_duration};
-use crate::store::journal::{Filter, Reader, VerifyError};
+use crate::store::journal::{Broken, Filter, Reader, Verified, VerifyError};
 use crate::view::journal::{EntryKind, Recorded};
 
 /// How many entries are read at a time.
@@ -15,7 +17,7 @@ const PAGE: usize = 1_000;
 
 /// Shows what was done, and checks that the record of it is whole
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// The storage folder of the daemon, which may be running
@@ -34,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     since: Option<Duration>,
     /// How to print the answer; json is one object a line
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, global = true)]
     output: Output,
 }
 
@@ -53,17 +55,27 @@ fn kind(text: &str) -> Result<EntryKind, String> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reader = Reader::open(&args.storage_path)?;
     match args.command {
-        Some(Command::Verify) => verify(&reader),
+        Some(Command::Verify) => verify(&reader, args.output),
         None => show(&reader, args),
     }
 }
 
-fn verify(reader: &Reader) -> anyhow::Result<ExitCode> {
-    match reader.verify() {
-        Ok(verified) => {
+fn verify(reader: &Reader, output: Output) -> anyhow::Result<ExitCode> {
+    match (reader.verify(), output) {
+        (Ok(verified), Output::Json) => {
+            let Verified { entries, first_seq, last_hash } = verified;
+            let whole = json!({"whole": true, "entries": entries, "first_seq": first_seq, "last_hash": last_hash});
+            print(&format!("{whole}\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        (Err(VerifyError::Broken(Broken { seq, what })), Output::Json) => {
+            print(&format!("{}\n", json!({"whole": false, "broken_at": seq, "what": what})))?;
+            Ok(ExitCode::FAILURE)
+        }
+        (Ok(verified), Output::Table) => {
             let whole = format!(
                 "the journal is whole: {} entries from number {}, last hash {}\n",
                 verified.entries, verified.first_seq, verified.last_hash
@@ -71,11 +83,11 @@ fn verify(reader: &Reader) -> anyhow::Result<ExitCode> {
             print(&whole)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(VerifyError::Broken(broken)) => {
+        (Err(VerifyError::Broken(broken)), Output::Table) => {
             eprintln!("reaperd: {broken}");
             Ok(ExitCode::FAILURE)
         }
-        Err(error @ VerifyError::Store(_)) => Err(error.into()),
+        (Err(error @ VerifyError::Store(_)), _) => Err(error.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// `ts=... level=info msg="..." key=value`
     Logfmt,
     /// One JSON object a line.
@@ -24,7 +24,7 @@ pub enum LogFormat {
 /// The log's options.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-pub struct LogArgs {
+pub(super) struct LogArgs {
     /// error, warn, info, debug or trace
     #[arg(long = "log.level", default_value = "info", value_name = "LEVEL")]
     level: String,
@@ -33,11 +33,18 @@ pub struct LogArgs {
     format: LogFormat,
 }
 
+impl LogArgs {
+    /// Logfmt at this level.
+    pub(super) fn at(level: &str) -> Self {
+        Self { level: level.to_owned(), format: LogFormat::Logfmt }
+    }
+}
+
 /// Starts logging to stderr; stdout is for answers.
 ///
 /// # Errors
 /// When the level is none.
-pub fn start(args: &LogArgs) -> anyhow::Result<()> {
+pub(super) fn start(args: &LogArgs) -> anyhow::Result<()> {
     let level = tracing::Level::from_str(&args.level)
         .with_context(|| format!("--log.level: `{}` is none of error, warn, info, debug, trace", args.level))?;
     // Libraries are only heard when something is wrong with them.

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod demo;
 mod explain;
 mod journal;
 mod log;
@@ -38,6 +39,7 @@ enum Command {
     Status(status::Args),
     Pause(pause::Args),
     Resume(resume::Args),
+    Demo(demo::Args),
 }
 
 /// Parses the command line, runs the command, and says in one paragraph what went wrong.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
             Command::Status(args) => status::run(args).await,
             Command::Pause(args) => pause::run(args).await,
             Command::Resume(args) => resume::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
         }
     });
     // A blocking call that hangs (a read of a dead disk) must not keep the process.

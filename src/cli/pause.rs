@@ -17,19 +17,19 @@ use crate::view::status::PauseView;
 /// The daemon goes on watching, and tells what it would have killed. Without the daemon's HTTP, a file named PAUSE in
 /// its storage folder does the same.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Pause this target only.
     #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
+    pub(super) target: Option<String>,
     /// Why, for the next operator and the journal.
     #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    pub(super) reason: String,
     /// For how long, as in 30m; until `resume` without.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub lasts: Option<Duration>,
+    pub(super) lasts: Option<Duration>,
     /// Which daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub(super) daemon: Daemon,
 }
 
 fn duration(text: &str) -> Result<Duration, DurationError> {
@@ -40,7 +40,7 @@ fn duration(text: &str) -> Result<Duration, DurationError> {
 ///
 /// # Errors
 /// What the daemon refuses, or that it cannot be reached.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut body = json!({"reason": args.reason});
     if let Some(target) = &args.target {
         body["target"] = json!(target);

@@ -19,7 +19,7 @@ use crate::view::session::SessionView;
 /// Lists the targets of a config live, or reads a saved CLIENT LIST, and decides as the daemon would at its first
 /// trigger, with every alert firing and every budget unused.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     scene: scene::Args,
     /// Only this rule
@@ -34,7 +34,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with the config, the rules or the saved list.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let scenes = scene::scenes(&args.scene, &clock).await?;
     if let Some(rule) = &args.rule

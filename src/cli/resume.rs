@@ -13,20 +13,20 @@ use super::table::{print, printable};
 /// A pause of everything and one of a target are two: each needs its own resume. A PAUSE file in the storage folder
 /// is to be removed instead.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// End the pause of this target only.
     #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
+    pub(super) target: Option<String>,
     /// Which daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub(super) daemon: Daemon,
 }
 
 /// Ends the pause.
 ///
 /// # Errors
 /// What the daemon refuses, or that it cannot be reached.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let body = args.target.as_ref().map_or_else(|| json!({}), |target| json!({"target": target}));
     let request = args.daemon.request(Method::POST, "api/v1/resume")?.json(&body);
     args.daemon.send(request).await?;

@@ -14,7 +14,7 @@ use crate::engine::handle::Handle;
 
 /// The daemon
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The config file
     #[arg(long = "config.file", default_value = "reaperd.yml", value_name = "FILE")]
     config_file: PathBuf,
@@ -35,7 +35,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What kept it from starting, or made it end early.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log::start(&args.log)?;
     let listen_address = args.listen_address.as_deref().map(|address| {
         address
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         storage_path: args.storage_path,
         web_config_file: args.web_config_file,
     };
-    let load = move || super::load_config(&args.config_file, &overrides);
+    let load = move || super::load_config(&args.config_file, &overrides).inspect(warn);
     let app = App::build(Box::new(load)).await?;
     let shutdown = CancellationToken::new();
     let handle = app.handle();
@@ -85,7 +85,7 @@ fn stop(shutdown: &CancellationToken, signal: &str) {
 }
 
 /// Warnings of a config that loads, for a person.
-pub(super) fn warn(config: &Config) {
+fn warn(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{}", warning);
     }

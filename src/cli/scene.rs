@@ -26,7 +26,7 @@ use crate::policy::time::Steady;
 /// Where the sessions and the rules come from.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-pub struct Args {
+pub(super) struct Args {
     /// The config file; its targets are listed live
     #[arg(long = "config.file", default_value = "reaperd.yml", value_name = "FILE")]
     config_file: PathBuf,
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 /// One target with its sessions and the rules that may name them.
-pub struct Scene {
+pub(super) struct Scene {
     /// The target.
     pub target: TargetName,
     /// The mode that caps every rule's there.
@@ -62,7 +62,7 @@ pub struct Scene {
 }
 
 /// What the rules find and `decide` answers, with unused budgets.
-pub struct Judgement {
+pub(super) struct Judgement {
     /// Candidates, waiting sessions, rules that are not applicable.
     pub found: Found,
     /// Kills and spared.
@@ -74,7 +74,7 @@ pub struct Judgement {
 /// # Errors
 /// What is wrong with the config, the rules or the saved list. A target that cannot be listed is no error here: see
 /// [`Scene::failures`].
-pub async fn scenes(args: &Args, clock: &Clock) -> anyhow::Result<Vec<Scene>> {
+pub(super) async fn scenes(args: &Args, clock: &Clock) -> anyhow::Result<Vec<Scene>> {
     match &args.snapshot {
         Some(snapshot) => Ok(vec![saved(snapshot, &args.rules, clock)?]),
         None => live(args, clock).await,
@@ -152,7 +152,7 @@ async fn listed(settings: &Settings, target: &TargetSettings, clock: &Clock) -> 
 impl Scene {
     /// Judges the sessions as the daemon would at its first trigger.
     #[must_use]
-    pub fn judge(&self, clock: &Clock) -> Judgement {
+    pub(super) fn judge(&self, clock: &Clock) -> Judgement {
         let question = Question {
             rules: &self.rules,
             active: &self.active,

@@ -14,20 +14,20 @@ use crate::view::status::{Status, TargetView};
 
 /// Shows the state of the running daemon: targets, rules, budgets and pauses.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(super) output: Output,
     /// Which daemon.
     #[command(flatten)]
-    pub daemon: Daemon,
+    pub(super) daemon: Daemon,
 }
 
 /// Prints the state.
 ///
 /// # Errors
 /// That the daemon cannot be reached or its answer not be understood.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let request = args.daemon.request(Method::GET, "api/v1/status")?;
     let text = args.daemon.send(request).await?.text().await.context("the daemon's answer was cut off")?;
     match args.output {

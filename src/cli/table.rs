@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 /// How a command prints its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
+pub(super) enum Output {
     /// For people.
     #[default]
     Table,
@@ -15,21 +15,21 @@ pub enum Output {
 
 /// A table that is built row by row and printed with [`fmt::Display`].
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings.
     #[must_use]
-    pub fn new(headings: &[&str]) -> Self {
+    pub(super) fn new(headings: &[&str]) -> Self {
         let mut table = Self::default();
         table.row(headings.iter().map(|heading| heading.to_uppercase()));
         table
     }
 
     /// Adds a row. An empty cell is shown as `-`, so that columns can still be counted.
-    pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+    pub(super) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
         let show = |cell: T| {
             let cell = cell.into();
             if cell.is_empty() { "-".to_owned() } else { printable(&cell) }
@@ -39,7 +39,7 @@ impl Table {
 
     /// Whether there is no row below the headings.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
 }
@@ -68,7 +68,7 @@ impl fmt::Display for Table {
 ///
 /// # Errors
 /// When standard output cannot be written for another reason.
-pub fn print(text: &str) -> io::Result<()> {
+pub(super) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -78,7 +78,7 @@ pub fn print(text: &str) -> io::Result<()> {
 
 /// Text without control characters: what a client calls itself must not reach a terminal as a command to it.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         if char.is_control() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
 use super::place::Place;
+use super::redact::redacted;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ impl Finding {
 
     /// `key: message`, or the message where there is no key.
     fn title(&self) -> String {
-        let message = joined(&self.message);
-        if self.key.is_empty() { message } else { format!("{}: {message}", self.key) }
+        let message = one_line(&self.message);
+        if self.key.is_empty() { message } else { format!("{}: {message}", one_line(&self.key)) }
     }
 
     /// The finding with its line of the file and the offending text underlined.
@@ -75,23 +76,19 @@ impl Finding {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = Group::with_title(level.primary_title(normalize_untrusted_str(&self.title())));
-        group = match &self.place {
-            Place::Text { file, span } => {
-                let start = file.text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
-                let end = file.text[span.start..].find(['\r', '\n']).map_or(file.text.len(), |at| span.start + at);
-                let part = span.start - start..span.end.min(end) - start;
-                group.element(
-                    Snippet::source(&file.text[start..end])
-                        .path(&*file.name)
-                        .line_start(self.line())
-                        .annotation(AnnotationKind::Primary.span(part)),
-                )
-            }
-            Place::File(name) | Place::Outside(name) => group.element(Origin::path(&**name)),
+        let mut group = Group::with_title(level.primary_title(self.title()));
+        group = match (&self.place, self.place.first_line()) {
+            (Place::Text { file, .. }, Some((line, part, number))) => group.element(
+                Snippet::source(redacted(line))
+                    .path(&*file.name)
+                    .line_start(number)
+                    .annotation(AnnotationKind::Primary.span(part)),
+            ),
+            (Place::Text { .. }, None) => group,
+            (Place::File(name) | Place::Outside(name), _) => group.element(Origin::path(&**name)),
         };
         if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(normalize_untrusted_str(&joined(help))));
+            group = group.element(Level::HELP.message(one_line(help)));
         }
         renderer.render(&[group])
     }
@@ -102,15 +99,15 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.place, self.severity.as_str(), self.title())?;
         match &self.help {
-            Some(help) => write!(f, "; {}", joined(help)),
+            Some(help) => write!(f, "; {}", one_line(help)),
             None => Ok(()),
         }
     }
 }
 
-/// Lines of a message as one: some parsers explain themselves in several.
-fn joined(message: &str) -> String {
-    message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+/// A message on one line, as some parsers explain themselves in several, and without what would steer a terminal.
+fn one_line(message: &str) -> String {
+    normalize_untrusted_str(&message.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 /// All that is wrong, in the order of the files.
@@ -168,6 +165,10 @@ impl Report {
         self.add(Finding { severity: Severity::Warning, place, key, message, help });
     }
 
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// All findings, file by file in the order in which the files were read, each from its top.
     pub(super) fn finish(self) -> Findings {
         let mut findings = self.0.into_inner();
@@ -180,8 +181,7 @@ impl Report {
         }
         findings.sort_by_cached_key(|finding| {
             let file = finding.file().cloned();
-            let start = if let Place::Text { span, .. } = &finding.place { span.start } else { 0 };
-            (files.iter().position(|other| *other == file), start)
+            (files.iter().position(|other| *other == file), finding.place.line_and_column())
         });
         Findings(findings)
     }

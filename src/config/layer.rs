@@ -158,7 +158,7 @@ mod tests {
 
     fn layered(yaml: &str, environment: &[(&str, &str)]) -> (Node, String) {
         let report = Report::default();
-        let file = tree::parse(SourceFile { name: "f".into(), text: yaml.to_owned() }.into(), &report).unwrap();
+        let file = tree::parse(SourceFile::new("f", yaml.to_owned()).into(), &report).unwrap();
         let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let node = layer(file, environment, &report);
         (node, report.finish().one_line_each())

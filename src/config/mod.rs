@@ -13,6 +13,7 @@ mod findings;
 mod glob;
 mod layer;
 mod place;
+mod redact;
 mod rule;
 mod rules;
 mod section;
@@ -192,11 +193,14 @@ fn decode(root: &Section<'_>, base: &Path, report: &Report) -> Config {
         prometheus: sections::prometheus(root.optional("prometheus"), base),
         warnings: Vec::new(),
     };
-    if config.targets.is_empty() {
-        root.value().warning("there is no target, so nothing is guarded", Some("add one under providers"));
-    }
-    if config.rule_file_paths.is_empty() {
-        root.value().warning("there are no rules, so nobody is named", Some("add `rule_files: [rules/*.yml]`"));
+    // Where a target or a pattern was refused, they are not missing.
+    if !report.has_errors() {
+        if config.targets.is_empty() {
+            root.value().warning("there is no target, so nothing is guarded", Some("add one under providers"));
+        }
+        if config.rule_file_paths.is_empty() {
+            root.value().warning("there are no rules, so nobody is named", Some("add `rule_files: [rules/*.yml]`"));
+        }
     }
     let rules = rules::read(&config.rule_file_paths, report);
     idle_rules(&rules, &config.targets, report);

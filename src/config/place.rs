@@ -5,12 +5,42 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A file as it was read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct SourceFile {
     /// The path, as the operator would name it.
     pub name: Arc<str>,
+    text: String,
+    /// Where lines start, in bytes.
+    lines: Vec<usize>,
+}
+
+impl SourceFile {
+    /// A file with this text.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, text: String) -> Self {
+        let starts = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { name: name.into(), text, lines }
+    }
+
     /// All of it.
-    pub text: String,
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The number of the line that holds this byte, from 0, and where the line starts.
+    fn line_of(&self, byte: usize) -> (usize, usize) {
+        let number = self.lines.partition_point(|start| *start <= byte) - 1;
+        (number, self.lines[number])
+    }
+}
+
+/// Without the text, which may hold what nobody should read in a log.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceFile").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Where something is written.
@@ -40,13 +70,21 @@ impl Place {
         }
     }
 
+    /// The first line of the place, where in it the place starts and ends, in bytes, and its number from 1.
+    pub(super) fn first_line(&self) -> Option<(&str, Range<usize>, usize)> {
+        let Self::Text { file, span } = self else { return None };
+        let (number, start) = file.line_of(span.start);
+        let line = file.text[start..].lines().next().unwrap_or_default();
+        let from = (span.start - start).min(line.len());
+        Some((line, from..(span.end - start).clamp(from, line.len()), number + 1))
+    }
+
     /// Line and column, both from 1, the column in characters; zero where there is no text.
     #[must_use]
     pub fn line_and_column(&self) -> (usize, usize) {
         let Self::Text { file, span } = self else { return (0, 0) };
-        let before = &file.text[..span.start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let (number, start) = file.line_of(span.start);
+        (number + 1, file.text[start..span.start].chars().count() + 1)
     }
 }
 

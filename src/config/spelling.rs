@@ -15,7 +15,7 @@ use super::place::Place;
 pub(super) fn part_of(place: &Place, style: ScalarStyle, text: &str, part: Range<usize>) -> Place {
     let Place::Text { file, span } = place else { return place.clone() };
     let seen = |end: usize| text.char_indices().filter(|(at, char)| *at < end && !char.is_whitespace()).count();
-    let spelled = characters(&file.text[span.clone()], style);
+    let spelled = characters(&file.text()[span.clone()], style);
     if spelled.len() != seen(text.len()) {
         return place.clone();
     }
@@ -94,14 +94,14 @@ mod tests {
     /// Reads `yaml`, a map with one key, and shows what is at the place of `needle` within its value.
     fn spelled(yaml: &str, needle: &str) -> (String, String) {
         let report = Report::default();
-        let file = SourceFile { name: "f".into(), text: yaml.to_owned() };
+        let file = SourceFile::new("f", yaml.to_owned());
         let root = tree::parse(file.into(), &report).unwrap();
         let Kind::Map(entries) = &root.kind else { panic!("no map") };
         let Kind::Text(text, style) = &entries[0].value.kind else { panic!("no text") };
         let start = text.find(needle).unwrap();
         let place = part_of(&entries[0].value.place, *style, text, start..start + needle.len());
         let Place::Text { file, span } = &place else { panic!("no text") };
-        (file.text[span.clone()].to_owned(), place.to_string())
+        (file.text()[span.clone()].to_owned(), place.to_string())
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_empty_part_is_just_behind_the_text_before_it() {
-        let file: std::sync::Arc<SourceFile> = SourceFile { name: "f".into(), text: "m: idle >  ".into() }.into();
+        let file: std::sync::Arc<SourceFile> = SourceFile::new("f", "m: idle >  ".into()).into();
         let place = Place::Text { file, span: 3..9 };
         for (part, at) in [(6..6, "f:1:10"), (0..0, "f:1:4"), (100..200, "f:1:10")] {
             assert_eq!(part_of(&place, ScalarStyle::Plain, "idle >", part).to_string(), at);

@@ -50,7 +50,7 @@ pub(super) fn read(path: &Path, report: &Report) -> Option<Node> {
     };
     let bytes = std::fs::read(path).map_err(|error| unreadable(&error)).ok()?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(Arc::new(SourceFile { name, text }), report),
+        Ok(text) => parse(Arc::new(SourceFile::new(name, text)), report),
         Err(error) => {
             unreadable(&format_args!("it is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()));
             None
@@ -61,7 +61,7 @@ pub(super) fn read(path: &Path, report: &Report) -> Option<Node> {
 /// Reads a file's text. `None` after a syntax error has been reported.
 pub(super) fn parse(file: Arc<SourceFile>, report: &Report) -> Option<Node> {
     let text = file.clone();
-    let mut builder = Builder { events: Parser::new_from_str(&text.text), file, report };
+    let mut builder = Builder { events: Parser::new_from_str(text.text()), file, report };
     builder.document().ok()
 }
 
@@ -79,7 +79,7 @@ impl<'a> Builder<'a> {
         match self.events.next() {
             Some(Ok((event, span))) => Ok((event, self.place(&span))),
             Some(Err(error)) => {
-                let at = error.marker().byte_offset().unwrap_or(0).min(self.file.text.len());
+                let at = error.marker().byte_offset().unwrap_or(0).min(self.file.text().len());
                 let place = Place::Text { file: self.file.clone(), span: at..at };
                 self.report.error(&place, "", format!("this is not YAML: {}", error.info()), None);
                 Err(Stopped)
@@ -97,14 +97,15 @@ impl<'a> Builder<'a> {
         let mut root = None;
         loop {
             let (event, place) = self.next()?;
-            match event {
-                Event::StreamEnd => break,
-                Event::DocumentStart(..) if root.is_some() => {
-                    self.report.error(&place, "", "a second document starts here", Some("keep one in a file".into()));
-                    return Err(Stopped);
-                }
-                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                node => root = Some(self.node(node, place)?),
+            if matches!(event, Event::StreamEnd) {
+                break;
+            }
+            if matches!(event, Event::DocumentStart(..)) && root.is_some() {
+                self.report.error(&place, "", "a second document starts here", Some("keep one in a file".into()));
+                return Err(Stopped);
+            }
+            if event.is_node() {
+                root = Some(self.node(event, place)?);
             }
         }
         let place = Place::Text { file: self.file.clone(), span: 0..0 };
@@ -122,7 +123,14 @@ impl<'a> Builder<'a> {
                 (Kind::Broken, None)
             }
             // Nothing else stands where a value stands.
-            _ => (Kind::Broken, None),
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::SequenceEnd
+            | Event::MappingEnd
+            | _ => (Kind::Broken, None),
         };
         if tag.is_some() {
             let help = "leave it out: values are read as they are written";

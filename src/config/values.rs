@@ -72,24 +72,19 @@ pub(super) fn expression(value: &Value<'_>) -> Option<Expr> {
 /// A base URL without credentials.
 pub(super) fn url(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    match host {
-        Some(host) if host.contains('@') => {
-            value.error("user and password do not belong in a URL", Some("use username and password_file"));
-            None
-        }
-        Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => {
-            Some(text.trim_end_matches('/').to_owned())
-        }
-        Some(_) | None => {
-            value.error(
-                format!("`{text}` is no URL"),
-                Some("write http:// or https:// and a host, as in http://127.0.0.1:9090"),
-            );
-            None
-        }
+    if text.contains('@') {
+        value.error("user and password do not belong in a URL", Some("use username and password_file"));
+        return None;
     }
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    if rest
+        .is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']) || rest.contains(char::is_whitespace))
+    {
+        let help = "write http:// or https:// and a host, as in http://127.0.0.1:9090";
+        value.error(format!("`{text}` is no URL"), Some(help));
+        return None;
+    }
+    Some(text.trim_end_matches('/').to_owned())
 }
 
 /// How a server is asked.
@@ -118,7 +113,7 @@ mod tests {
     fn mistakes_and_lints_of_an_expression_are_pointed_at_in_the_file() {
         let text = "match: |\n  name.matches(\"worker\") &&\n    idel < 3\nother: 'name.matches(\"a\")'\n";
         let report = Report::default();
-        let node = tree::parse(SourceFile { name: "f.yml".into(), text: text.into() }.into(), &report).unwrap();
+        let node = tree::parse(SourceFile::new("f.yml", text.into()).into(), &report).unwrap();
         let root = Value::root(&node, &report).section(&only(&["match", "other"])).unwrap();
         assert!(expression(&root.optional("match").unwrap()).is_none());
         assert!(expression(&root.optional("other").unwrap()).is_some());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::alerts;
 use super::mailbox::{Cause, Trigger};
 use super::memory::{Memory, Published};
 use super::settings::{Settings, TargetSettings};
@@ -64,7 +65,7 @@ impl<B: Backend> Guard<B> {
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => break,
-                Some(backend) = self.replacements.recv() => self.replace(backend),
+                Some(backend) = self.replacements.recv() => self.replace(backend).await,
                 Ok(()) = settings.changed() => self.take_over(),
                 trigger = next(&self.entry, &self.shared, self.next_poll) => {
                     self.handle(trigger).await;
@@ -111,12 +112,15 @@ impl<B: Backend> Guard<B> {
         self.next_poll = Some(Steady::from_millis(now.millis() - into + interval_millis));
     }
 
-    fn replace(&mut self, backend: B) {
+    async fn replace(&mut self, backend: B) {
         tracing::info!(target = %self.name, "how the target is reached has changed; connecting anew");
-        self.backend = backend;
+        let before = std::mem::replace(&mut self.backend, backend);
+        self.backend.inherit(before);
         let nodes = self.backend.nodes();
         self.publish(|published| published.nodes.retain(|node, _| nodes.contains(node)));
-        self.memory.seen.retain(|node, _| nodes.contains(node));
+        self.memory.keep_nodes(&nodes);
+        self.give_up_nodes(&nodes).await;
+        self.count_nodes(&nodes);
         let now = self.shared.clock.steady();
         self.entry.mailbox.post(Cause::Manual, now);
     }
@@ -133,11 +137,11 @@ impl<B: Backend> Guard<B> {
 
     /// The rules that a poll or a firing alert makes active here now.
     pub(super) fn active(&self, settings: &Settings) -> HashSet<usize> {
-        let alerts = self.shared.alerts();
-        let here: Vec<_> = alerts.iter().filter(|alert| alert.target == self.name).collect();
+        let (alerts, now) = (self.shared.alerts(), self.shared.clock.wall());
+        let here: Vec<_> = alerts::firing(&alerts, settings, &self.name, now).collect();
         let fired = |index: &usize| {
             let rule = &settings.rules.rules()[*index];
-            rule.on_poll() || rule.on_alerts().any(|on| here.iter().any(|alert| on.matches(&alert.labels)))
+            rule.on_poll() || rule.on_alerts().any(|on| here.iter().any(|labels| on.matches(labels)))
         };
         settings.rules_for(&self.target).into_iter().filter(fired).collect()
     }
@@ -161,10 +165,14 @@ impl<B: Backend> Guard<B> {
 
     /// On the way out, gives what was just killed a chance to be seen gone. What stays open is settled after a restart.
     async fn last_looks(&mut self) {
-        let deadline = self.shared.clock.steady().plus(LAST_LOOKS);
-        while !self.memory.open.is_empty() && self.shared.clock.steady() < deadline {
-            tokio::time::sleep(FIRST_LOOK).await;
-            self.settle_by_look().await;
+        let looks = async {
+            while !self.memory.open.is_empty() {
+                tokio::time::sleep(FIRST_LOOK).await;
+                self.settle_by_look().await;
+            }
+        };
+        if tokio::time::timeout(LAST_LOOKS, looks).await.is_err() {
+            tracing::warn!(target = %self.name, "{} kills are not settled yet", self.memory.open.len());
         }
     }
 }

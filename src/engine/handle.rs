@@ -152,8 +152,12 @@ impl Handle {
     /// [`HandleError::NoTarget`] or [`HandleError::Store`].
     pub async fn resume(&self, target: Option<&str>) -> Result<(), HandleError> {
         let name = self.named(target)?;
+        let before = self.shared.pauses.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.shared.store.resume(name.clone()).await?;
-        self.shared.pauses.write().unwrap_or_else(PoisonError::into_inner).retain(|pause| pause.target != name);
+        // A pause that came meanwhile goes on.
+        let mut pauses = self.shared.pauses.write().unwrap_or_else(PoisonError::into_inner);
+        pauses.retain(|pause| pause.target != name || !before.contains(pause));
+        drop(pauses);
         tracing::warn!(target = target.unwrap_or("(all)"), "resumed");
         Ok(())
     }

@@ -31,6 +31,15 @@ pub(super) struct Memory {
     pub(super) verdicts: Arc<Verdicts>,
 }
 
+impl Memory {
+    /// Forgets nodes that are not the target's any more.
+    pub(super) fn keep_nodes(&mut self, nodes: &[NodeName]) {
+        self.seen.retain(|node, _| nodes.contains(node));
+        self.ghosts.keep_nodes(nodes);
+        self.pending.keep_nodes(nodes);
+    }
+}
+
 /// What is known of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeState {

@@ -33,16 +33,28 @@ impl<B: Backend> Guard<B> {
     pub(super) fn count_listing(&self) {
         let metrics = &self.shared.metrics;
         let mut sessions = 0;
-        let mut up = true;
         self.publish(|published| {
             for state in published.nodes.values() {
-                up &= state.error.is_none();
                 let listed = state.snapshot.as_ref().filter(|_| state.error.is_none());
                 sessions += listed.map_or(0, |snapshot| i64::try_from(snapshot.sessions.len()).unwrap_or(i64::MAX));
             }
         });
         metrics.sessions.with_label_values(&[self.name.as_str()]).set(sessions);
-        metrics.target_up.with_label_values(&[self.name.as_str()]).set(i64::from(up));
+    }
+
+    /// A target is up when each of its nodes answered last time.
+    pub(super) fn count_up(&self) {
+        let mut up = true;
+        self.publish(|published| up = published.nodes.values().all(|state| state.error.is_none()));
+        self.shared.metrics.target_up.with_label_values(&[self.name.as_str()]).set(i64::from(up));
+    }
+
+    /// Forgets the series of nodes that are not the target's any more.
+    pub(super) fn count_nodes(&self, nodes: &[NodeName]) {
+        let metrics = &self.shared.metrics;
+        metrics.forget_nodes(self.name.as_str(), |node| nodes.iter().any(|known| known.as_str() == node));
+        self.count_listing();
+        self.count_up();
     }
 
     pub(super) fn note_node_up(&self, node: &NodeName) {
@@ -62,7 +74,6 @@ impl<B: Backend> Guard<B> {
     pub(super) fn note_node_error(&self, error: &NodeError) {
         let metrics = &self.shared.metrics;
         metrics.node_up.with_label_values(&[self.name.as_str(), error.node.as_str()]).set(0);
-        metrics.target_up.with_label_values(&[self.name.as_str()]).set(0);
         metrics.list_failures_total.with_label_values(&[self.name.as_str(), error.reason.as_str()]).inc();
         let mut is_news = false;
         self.publish(|published| {

@@ -1,18 +1,23 @@
 //! The sentence as code: trigger -> snapshot -> settle -> evaluate -> confirm -> decide + intent -> act -> record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
 use super::journal;
 use super::mailbox::Trigger;
 use super::memory::NodeState;
 use super::settings::Settings;
+use super::shared::Shared;
 use crate::backend::{Backend, Listing};
 use crate::policy::confirm::confirm;
 use crate::policy::decide::{NodeFacts, Plan, Situation, decide, unrecorded};
 use crate::policy::evaluate::{Candidate, Found, Question, evaluate};
 use crate::policy::intent::{Answer, Intent, IntentId};
+use crate::policy::names::{NodeName, TargetName};
 use crate::policy::outcome::{self, Open, Outcome, Progress};
 use crate::policy::session::{SessionKey, Snapshot};
 use crate::store::{Committed, Decision, Settled};
@@ -20,13 +25,39 @@ use crate::store::{Committed, Decision, Settled};
 /// A `for` timer goes on over a gap of this many poll intervals.
 const GAP_POLLS: u32 = 3;
 
-/// Kills are handed to the backend in batches of this size, so that a pause or a shutdown stops the rest.
+/// After so many kills their answers are recorded.
 const BATCH: usize = 512;
 
 /// What is known before the commit; until then everything may be dropped without a trace.
 struct Prepared {
     found: Found,
     situation: Situation,
+}
+
+/// What may have changed between the commit and the moment in which a kill would be sent.
+struct Brake {
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
+    target: TargetName,
+    max_age: Duration,
+    shutdown: CancellationToken,
+}
+
+impl Brake {
+    /// Why this intent must not be sent any more, if so.
+    fn holds(&self, intent: &Intent) -> Option<String> {
+        if self.shutdown.is_cancelled() {
+            return Some("the daemon is stopping".to_owned());
+        }
+        if !self.shared.is_in_force(&self.settings) {
+            return Some("the config was reloaded".to_owned());
+        }
+        // The disk or the server may have stalled: who was idle then may be at work now.
+        if self.shared.clock.steady().since(intent.looked()) > self.max_age {
+            return Some("the look that confirmed it is too old".to_owned());
+        }
+        self.shared.paused(&self.target).map(|reason| format!("paused: {reason}"))
+    }
 }
 
 impl<B: Backend> Guard<B> {
@@ -39,8 +70,12 @@ impl<B: Backend> Guard<B> {
         if prepared.found.candidates.is_empty() {
             return self.record(&settings, &prepared.found, &Committed::default(), trigger);
         }
-        let committed = self.commit(&prepared, trigger).await;
-        self.act(&committed.intents, &prepared.situation, trigger).await;
+        let committed = self.commit(&settings, &prepared, trigger).await;
+        self.act(&settings, &committed.intents, &prepared.situation, trigger).await;
+        if !self.shared.is_in_force(&settings) {
+            // What was found under the old configuration was not killed; the new one may find it again.
+            self.entry.mailbox.post(trigger.cause, trigger.at);
+        }
         self.record(&settings, &prepared.found, &committed, trigger);
     }
 
@@ -89,6 +124,7 @@ impl<B: Backend> Guard<B> {
                 Err(error) => self.note_node_error(&error),
             }
         }
+        self.count_up();
         snapshots
     }
 
@@ -100,6 +136,8 @@ impl<B: Backend> Guard<B> {
 
     /// Looks at the sessions of open intents, and gives up on those that could not be looked at for too long.
     pub(super) async fn settle_by_look(&mut self) {
+        let unsent = outcome::unsent(&self.memory.open);
+        self.close_intents(unsent).await;
         let keys: Vec<SessionKey> = self.memory.open.iter().map(|open| open.key.clone()).collect();
         if keys.is_empty() {
             return;
@@ -111,6 +149,13 @@ impl<B: Backend> Guard<B> {
         self.close_intents(late).await;
     }
 
+    /// Open intents on nodes that are not the target's any more: nobody can look at their sessions.
+    pub(super) async fn give_up_nodes(&mut self, nodes: &[NodeName]) {
+        let gone = self.memory.open.iter().filter(|open| !nodes.contains(&open.key.node)).cloned();
+        let given_up = outcome::give_up(&gone.collect::<Vec<_>>());
+        self.close_intents(given_up).await;
+    }
+
     async fn close_intents(&mut self, settled: Vec<(IntentId, Outcome)>) {
         if settled.is_empty() {
             return;
@@ -119,13 +164,18 @@ impl<B: Backend> Guard<B> {
         match self.shared.store.settle(rows).await {
             Ok(()) => {
                 self.count_outcomes(&settled);
-                self.memory.open.retain(|open| settled.iter().all(|(id, _)| *id != open.id));
-                let open = self.memory.open.len();
-                self.publish(|published| published.open = open);
+                self.forget_open(&settled);
             }
             // They stay open: the next list or look settles them again.
             Err(error) => self.note_store_error("record what became of kills", &error),
         }
+    }
+
+    fn forget_open(&mut self, settled: &[(IntentId, Outcome)]) {
+        let settled: HashSet<IntentId> = settled.iter().map(|(id, _)| *id).collect();
+        self.memory.open.retain(|open| !settled.contains(&open.id));
+        let open = self.memory.open.len();
+        self.publish(|published| published.open = open);
     }
 
     fn evaluate(&mut self, settings: &Settings, snapshots: &[Arc<Snapshot>]) -> Found {
@@ -186,14 +236,17 @@ impl<B: Backend> Guard<B> {
     }
 
     /// Decide + intent, inside the commit that makes both durable. What could not be committed is not killed.
-    async fn commit(&mut self, prepared: &Prepared, trigger: Trigger) -> Committed {
+    async fn commit(&mut self, settings: &Arc<Settings>, prepared: &Prepared, trigger: Trigger) -> Committed {
         let candidates = prepared.found.candidates.clone();
         let mut situation = prepared.situation.clone();
         let before = self.memory.verdicts.clone();
-        let shared = self.shared.clone();
+        let (shared, captured) = (self.shared.clone(), settings.clone());
         let decision = Box::new(move |books: &_, now| {
-            // The brake may have been pulled since the evaluation.
-            situation.paused = shared.paused(&situation.target);
+            // The brake may have been pulled since the evaluation, and a protection or a budget may be another.
+            situation.paused = shared.paused_as_known(&situation.target);
+            if !shared.is_in_force(&captured) {
+                situation.outdate();
+            }
             let plan = decide(&candidates, &situation, books, now);
             let entries = journal::of_plan(&situation, &plan, &before, trigger.cause);
             Decision { plan, entries }
@@ -209,17 +262,17 @@ impl<B: Backend> Guard<B> {
     }
 
     /// Act: every committed intent is sent once, or provably not at all.
-    async fn act(&mut self, intents: &[Intent], situation: &Situation, trigger: Trigger) {
+    async fn act(&mut self, settings: &Arc<Settings>, intents: &[Intent], situation: &Situation, trigger: Trigger) {
         self.open_intents(intents);
+        let brake = Brake {
+            shared: self.shared.clone(),
+            settings: settings.clone(),
+            target: self.name.clone(),
+            max_age: self.target.max_snapshot_age,
+            shutdown: self.shutdown.clone(),
+        };
         for batch in intents.chunks(BATCH) {
-            let stopped = match self.shared.paused(&self.name) {
-                Some(reason) => Some(format!("paused: {reason}")),
-                None => self.shutdown.is_cancelled().then(|| "the daemon is stopping".to_owned()),
-            };
-            let answers = match stopped {
-                Some(why) => batch.iter().map(|intent| (intent.id(), Answer::NotSent(why.clone()))).collect(),
-                None => self.backend.kill(batch).await,
-            };
+            let answers = self.backend.kill(batch, &|intent| brake.holds(intent)).await;
             self.count_answers(batch, &answers, situation, trigger);
             self.note_answers(answers).await;
         }
@@ -240,17 +293,24 @@ impl<B: Backend> Guard<B> {
     async fn note_answers(&mut self, answers: Vec<(IntentId, Answer)>) {
         let now = self.shared.clock.steady();
         let not_sent = outcome::of_answers(&answers);
+        let progress = |answer: &Answer| match answer {
+            Answer::NotSent(_) => Progress::Unsent,
+            Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) => Progress::Answered(now),
+            Answer::Unanswered(_) => Progress::Lost(now),
+        };
         let by_id: HashMap<IntentId, &Answer> = answers.iter().map(|(id, answer)| (*id, answer)).collect();
-        self.memory.open.retain_mut(|open| {
-            let Some(answer) = by_id.get(&open.id) else { return true };
-            open.progress = if answer.is_final() { Progress::Answered(now) } else { Progress::Lost(now) };
-            not_sent.iter().all(|(id, _)| *id != open.id)
-        });
-        let open = self.memory.open.len();
-        self.publish(|published| published.open = open);
-        self.count_outcomes(&not_sent);
-        if let Err(error) = self.shared.store.answered(answers).await {
-            self.note_store_error("record the answers to kills", &error);
+        for open in &mut self.memory.open {
+            if let Some(answer) = by_id.get(&open.id) {
+                open.progress = progress(answer);
+            }
+        }
+        match self.shared.store.answered(answers).await {
+            Ok(()) => {
+                self.count_outcomes(&not_sent);
+                self.forget_open(&not_sent);
+            }
+            // What was sent is settled by a look, what was not by the next attempt to record it.
+            Err(error) => self.note_store_error("record the answers to kills", &error),
         }
     }
 }

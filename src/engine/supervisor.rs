@@ -14,7 +14,7 @@ use super::guard::Guard;
 use super::handle::{Command, Handle};
 use super::memory::Published;
 use super::settings::{Load, Settings, TargetSettings};
-use super::shared::{Reloaded, Shared, TargetEntry};
+use super::shared::{PauseFile, Reloaded, Shared, TargetEntry};
 use crate::backend::FailureReason;
 use crate::backend::redis::RedisBackend;
 use crate::clock::Clock;
@@ -28,8 +28,8 @@ use crate::view::journal::{Entry, EntryKind};
 /// How many targets make their first list at the same time.
 const FIRST_LISTS: usize = 32;
 
-/// How often alerts are checked for their timeout.
-const TICK: Duration = Duration::from_secs(10);
+/// How often alerts are checked for their timeout, and read again after they could not be read.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the engine starts with.
 pub struct Start {
@@ -85,6 +85,7 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     load: Arc<Load>,
     commands: mpsc::Receiver<Command>,
+    alerts_changed: watch::Receiver<u64>,
     tasks: JoinSet<Left>,
     running: HashMap<TargetName, Running>,
     /// Tasks of removed targets that are on their way out.
@@ -107,17 +108,20 @@ impl Supervisor {
             targets: RwLock::default(),
             alerts: RwLock::default(),
             pauses: RwLock::new(start.pauses),
-            pause_file: start.pause_file,
+            pause_file: PauseFile::new(start.pause_file),
             reloaded: Mutex::new(Reloaded { at: now, error: None }),
             first_lists: Semaphore::new(FIRST_LISTS),
         });
         alerts::publish(&shared, start.alerts);
+        // Before anything can be received, so that no alert is missed.
+        let alerts_changed = shared.store.alerts_changed();
         let (sender, commands) = mpsc::channel(16);
         let handle = Handle::new(shared.clone(), sender);
         let supervisor = Self {
             shared,
             load: Arc::new(start.load),
             commands,
+            alerts_changed,
             tasks: JoinSet::new(),
             running: HashMap::new(),
             stopping: HashMap::new(),
@@ -135,9 +139,9 @@ impl Supervisor {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), EngineError> {
         self.give_up_unknown().await;
         self.start_missing();
-        let mut alerts_changed = self.shared.store.alerts_changed();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unread = false;
         loop {
             tokio::select! {
                 biased;
@@ -146,8 +150,13 @@ impl Supervisor {
                 Some(command) = self.commands.recv() => match command {
                     Command::Reload(answer) => self.reload(answer).await,
                 },
-                Ok(()) = alerts_changed.changed() => alerts::refresh(&self.shared).await,
-                _ = tick.tick() => alerts::expire(&self.shared).await,
+                Ok(()) = self.alerts_changed.changed() => {
+                    unread = alerts::refresh(&self.shared).await.is_err();
+                }
+                _ = tick.tick() => {
+                    unread = unread && alerts::refresh(&self.shared).await.is_err();
+                    alerts::expire(&self.shared).await;
+                }
             }
         }
     }
@@ -307,7 +316,12 @@ impl Supervisor {
     async fn ended(&mut self, ended: Result<(Id, Left), JoinError>) -> Result<(), EngineError> {
         match ended {
             Ok((task, left)) if self.stopping.remove(&task).is_some() => {
-                self.give_up(&left).await;
+                if self.shared.settings().targets.contains_key(&left.target) {
+                    // It was removed and is back: its next task goes on with what is open.
+                    self.open.insert(left.target, left.open);
+                } else {
+                    self.give_up(&left).await;
+                }
                 self.start_missing();
                 Ok(())
             }

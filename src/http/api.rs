@@ -115,7 +115,15 @@ impl JournalQuery {
     fn filter(self, clock: &Clock) -> Result<Filter, Problem> {
         let limit = Some(page_size(self.limit)?);
         let since = self.since.map(|since| parse_since(&since, clock)).transpose()?;
-        Ok(Filter { target: self.target, rule: self.rule, kind: self.kind, since, limit, ..Filter::default() })
+        Ok(Filter {
+            target: self.target,
+            rule: self.rule,
+            kind: self.kind,
+            since,
+            limit,
+            newest: true,
+            ..Filter::default()
+        })
     }
 }
 

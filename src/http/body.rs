@@ -1,11 +1,12 @@
 //! Reading a request's body, within a limit.
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::EXPECT;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::problem::Problem;
 
@@ -16,8 +17,30 @@ const SMALL: usize = 64 << 10;
 /// and would see a broken connection instead of the 413.
 const DRAINED: usize = 64 << 20;
 
+/// A whole body, and its room in memory.
+pub(super) struct Whole<'a> {
+    pub(super) bytes: Vec<u8>,
+    room: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Whole<'a> {
+    /// Keeps a chunk, unless there is no room for it.
+    fn keep(&mut self, chunk: &[u8], room: &'a Semaphore) -> bool {
+        let Ok(more) = room.try_acquire_many(u32::try_from(chunk.len()).unwrap_or(u32::MAX)) else { return false };
+        match &mut self.room {
+            Some(room) => room.merge(more),
+            None => self.room = Some(more),
+        }
+        self.bytes.extend_from_slice(chunk);
+        true
+    }
+}
+
 /// The whole body, or 413 when it is longer than `limit` bytes.
-pub(super) async fn read(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
+///
+/// What arrives takes its bytes from `room`; when there are none left, the answer is 503. What was only announced takes
+/// none, so that a client that stalls holds nobody up.
+pub(super) async fn read(request: Request, limit: usize, room: &Semaphore) -> Result<Whole<'_>, Problem> {
     // Such a client sends the body only when we start to read it.
     let waits = request.headers().contains_key(EXPECT);
     let body = request.into_body();
@@ -27,7 +50,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Vec<u8>, Prob
     if announced > DRAINED || (announced > limit && waits) {
         return Err(too_large());
     }
-    let mut kept = Vec::with_capacity(announced.min(limit));
+    let mut kept = (announced <= limit).then(|| Whole { bytes: Vec::with_capacity(announced.min(SMALL)), room: None });
     let mut seen = 0usize;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
@@ -36,22 +59,20 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Vec<u8>, Prob
         if seen > DRAINED {
             break;
         }
-        if seen <= limit {
-            kept.extend_from_slice(&chunk);
-        }
+        // What cannot be kept whole is not kept at all.
+        kept = kept.filter(|_| seen <= limit).and_then(|mut kept| kept.keep(&chunk, room).then_some(kept));
     }
-    if seen > limit { Err(too_large()) } else { Ok(kept) }
+    match kept {
+        Some(kept) => Ok(kept),
+        None if announced.max(seen) > limit => Err(too_large()),
+        None => Err(Problem::unavailable("too many large bodies at one time: send it again")),
+    }
 }
 
 /// A JSON body; one that is empty reads as `{}`.
 pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    let body = read(request, SMALL).await?;
-    let text = if body.is_empty() { b"{}".as_slice() } else { &body };
+    let room = Semaphore::new(SMALL);
+    let body = read(request, SMALL, &room).await?;
+    let text = if body.bytes.is_empty() { b"{}".as_slice() } else { &body.bytes };
     serde_json::from_slice(text).map_err(|error| Problem::bad_request(format_args!("the body: {error}")))
-}
-
-/// How much a body may take of memory at most, in bytes: as announced, or the limit.
-pub(super) fn room_for(body: &Body, limit: usize) -> u32 {
-    let upper = body.size_hint().upper().and_then(|upper| usize::try_from(upper).ok());
-    u32::try_from(upper.unwrap_or(limit).min(limit)).unwrap_or(u32::MAX)
 }

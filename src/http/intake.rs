@@ -8,6 +8,7 @@
 //! of a known target is stored whatever the rules say: they may have changed since it fired, and then it would stay
 //! active until it times out.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::sync::Semaphore;
 
-use super::body::{read, room_for};
+use super::body::read;
 use super::problem::Problem;
 use crate::engine::handle::Handle;
 use crate::metrics::Metrics;
@@ -33,7 +34,7 @@ pub(super) const PATH: &str = "/api/v1/alertmanager";
 /// 10,000 alerts, about 6 MB, are an outage and not an attack.
 const MAX_BODY: usize = 16 << 20;
 
-/// Bodies that are in memory at one time, bytes; further requests wait for their turn.
+/// Bodies that are in memory at one time, bytes; what does not fit is to be sent again.
 const MAX_BODIES: usize = 4 * MAX_BODY;
 
 type Stored = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
@@ -83,20 +84,18 @@ impl Intake {
     }
 
     async fn receive(&self, request: Request) -> Result<(), Problem> {
-        let room = self.room.acquire_many(room_for(request.body(), MAX_BODY)).await.map_err(Problem::unavailable)?;
-        let body = read(request, MAX_BODY).await?;
-        let payload = decode(&body).map_err(Problem::bad_request)?;
+        let body = read(request, MAX_BODY, &self.room).await?;
+        let payload = decode(&body.bytes).map_err(Problem::bad_request)?;
         let (received, truncated) = (payload.alerts.len() as u64, payload.truncated_alerts);
-        let (mut wanted, mut ignored) = (Vec::new(), Vec::new());
+        let (mut wanted, mut ignored) = (Vec::new(), BTreeMap::new());
         for alert in &payload.alerts {
             match self.sort(alert) {
                 Ok(row) => wanted.push(row),
-                Err(reason) => ignored.push(reason),
+                Err(reason) => *ignored.entry(reason).or_insert(0) += 1,
             }
         }
         drop(payload);
         drop(body);
-        drop(room);
         if !wanted.is_empty() {
             (self.store)(wanted).await.map_err(|error| {
                 self.metrics.store_failures_total.inc();
@@ -104,8 +103,8 @@ impl Intake {
             })?;
         }
         self.metrics.alerts_received_total.inc_by(received);
-        for reason in ignored {
-            self.metrics.alerts_ignored_total.with_label_values(&[reason]).inc();
+        for (reason, count) in ignored {
+            self.metrics.alerts_ignored_total.with_label_values(&[reason]).inc_by(count);
         }
         if truncated > 0 {
             self.metrics.alerts_truncated_total.inc_by(truncated);
@@ -132,6 +131,7 @@ mod tests {
 
     use axum::body::Body;
     use axum::response::IntoResponse;
+    use futures_util::StreamExt;
     use tower::ServiceExt;
 
     use super::*;
@@ -141,11 +141,12 @@ mod tests {
         metrics: Arc<Metrics>,
         stored: Arc<Mutex<Vec<ReceivedAlert>>>,
         full: bool,
+        room: usize,
     }
 
     impl Fixture {
         fn new() -> Self {
-            Self { metrics: Metrics::new(), stored: Arc::default(), full: false }
+            Self { metrics: Metrics::new(), stored: Arc::default(), full: false, room: MAX_BODIES }
         }
 
         fn routes(&self) -> Router {
@@ -165,7 +166,7 @@ mod tests {
                     Box::pin(std::future::ready(result))
                 }),
                 metrics: self.metrics.clone(),
-                room: Semaphore::new(MAX_BODIES),
+                room: Semaphore::new(self.room),
             })
         }
 
@@ -288,6 +289,32 @@ mod tests {
         assert!(problem.contains("cut off"), "{problem}");
         assert_eq!(fixture.stored.lock().unwrap().len(), 0);
     }
+
+    #[tokio::test]
+    async fn bodies_share_their_room_and_give_it_back() {
+        let fixture = Fixture { room: 1000, ..Fixture::new() };
+        let routes = fixture.routes();
+        let post = async |body: Body| {
+            let request = Request::post(PATH).body(body).unwrap();
+            routes.clone().oneshot(request).await.unwrap().status().as_u16()
+        };
+        let honest = payload(&[alert("firing", "Storm", Some("orders"))]);
+        let padded = |length: usize| Body::from(honest.clone() + &" ".repeat(length - honest.len()));
+        for _ in 0..3 {
+            assert_eq!(post(padded(1000)).await, 200);
+            assert_eq!(post(padded(1001)).await, 503);
+            assert_eq!(post(padded(MAX_BODY + 1)).await, 413);
+        }
+        // One that has sent 800 bytes and stalls holds as much, and nothing once it is gone.
+        let sent = futures_util::stream::iter([Ok::<_, std::io::Error>("x".repeat(800))]);
+        let stalls = Body::from_stream(sent.chain(futures_util::stream::pending()));
+        let mut stalled = std::pin::pin!(post(stalls));
+        assert!(futures_util::poll!(stalled.as_mut()).is_pending());
+        assert_eq!(post(padded(500)).await, 503);
+        stalled.set(post(Body::empty()));
+        assert_eq!(post(padded(500)).await, 200);
+    }
+
     /// Such a client sees the answer only when the server has read what it sends.
     #[tokio::test]
     async fn a_client_that_sends_40_mb_before_it_reads_gets_its_413() {

@@ -8,7 +8,8 @@
 //!
 //! - **share**: what is left of a rule on a node after the earlier reasons, plus what was killed there within
 //!   `share_window`, over the most sessions seen there in that window. Above `max(share_floor, share)` nothing of the
-//!   rule is killed there. The config's share also holds for all rules together, whatever a rule's own share is.
+//!   rule is killed there. The config's share also holds for all rules together, whatever a rule's own share is. A
+//!   share of 100% is no limit.
 //! - **budget**: takes what fits, most deserving first: the rule's on the target, the rule's over all targets, the
 //!   target's, the fleet's. observe is judged by the durable ledger and a shadow ledger of what observe would have
 //!   killed; a ghost is charged once.
@@ -97,13 +98,14 @@ pub struct Kill {
     rule: RuleName,
     session: Arc<Session>,
     connection: ConnectionId,
+    looked: Steady,
 }
 
 impl Kill {
     /// A kill that nobody decided.
     #[cfg(test)]
     pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
-        Self { rule, session, connection }
+        Self { rule, session, connection, looked: Steady::from_millis(0) }
     }
 
     /// The rule.
@@ -118,17 +120,16 @@ impl Kill {
         &self.session
     }
 
-    /// Rule, session and the connection that listed it.
+    /// The connection that listed it; the kill goes out on no other.
     #[must_use]
-    pub fn into_parts(self) -> (RuleName, Arc<Session>, ConnectionId) {
-        (self.rule, self.session, self.connection)
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
-    /// A kill that nobody decided on, for the tests of what comes after.
-    #[cfg(test)]
+    /// When the look that confirmed it was asked for.
     #[must_use]
-    pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
-        Self { rule, session, connection }
+    pub fn looked(&self) -> Steady {
+        self.looked
     }
 }
 
@@ -200,6 +201,13 @@ pub struct Situation {
     pub ghosts: HashSet<(RuleName, SessionKey)>,
     /// What a fresh look said; `None` for a draft, which only tells whom to look at.
     pub confirmations: Option<Confirmations>,
+}
+
+impl Situation {
+    /// Takes every list as too old: nothing is killed on what was found.
+    pub fn outdate(&mut self) {
+        self.nodes.clear();
+    }
 }
 
 /// Decides about every candidate: kill, or spare for the first reason that applies, in the order of [`Reason`].
@@ -333,7 +341,11 @@ impl Desk<'_> {
         for (node, ids) in by_node {
             let seen = self.situation.nodes.get(node).map_or(0, |facts| facts.most_seen);
             let killed = self.books.ledger.on_node(&self.situation.target, node, limits.share_window, self.now);
-            let allowed = |share: Share| share.of(seen).max(limits.share_floor);
+            // 100% is no limit: what was killed lately and has come back since can be more than was ever seen at once.
+            let allowed = |share: Share| match share {
+                Share::ALL => usize::MAX,
+                share => share.of(seen).max(limits.share_floor),
+            };
             let own = rule.limits.share.unwrap_or(limits.share);
             if ids.len() + killed > allowed(own) {
                 above.insert(node.clone(), too_large("the rule names", ids.len(), killed, seen, own));
@@ -351,6 +363,9 @@ impl Desk<'_> {
     }
 
     fn cooldown(&self, rule: &Rule) -> Option<Arc<str>> {
+        if rule.limits.cooldown.is_zero() {
+            return None;
+        }
         let last = self.books.ledger.last(&rule.name, &self.situation.target, self.now)?;
         let left = rule.limits.cooldown.saturating_sub(self.now.since(last));
         (!left.is_zero()).then(|| format!("for another {}", ShowDuration(left)).into())
@@ -401,8 +416,8 @@ impl Desk<'_> {
         if mode == Mode::Observe && self.situation.ghosts.contains(&pair) {
             return self.spare(rule, candidate, (Reason::Observe, None), false);
         }
-        let connection = match self.connection(candidate) {
-            Some(connection) if room.left > 0 => connection,
+        let (connection, looked) = match self.confirmed(candidate) {
+            Some(confirmed) if room.left > 0 => confirmed,
             _ => return self.spare(rule, candidate, (Reason::Budget, room.words()), false),
         };
         room.left -= 1;
@@ -415,20 +430,21 @@ impl Desk<'_> {
                 self.spent += 1;
                 self.taken.insert(key);
                 let session = candidate.session().clone();
-                self.plan.kills.push(Kill { rule: rule.name.clone(), session, connection });
+                self.plan.kills.push(Kill { rule: rule.name.clone(), session, connection, looked });
             }
         }
     }
 
-    /// The connection for the kill. One that the draft left out, and that was not looked at again, has none, even if
-    /// budget has come free meanwhile: it waits for the next evaluation.
-    fn connection(&self, candidate: &Candidate) -> Option<ConnectionId> {
+    /// The connection for the kill, and when the look was asked for that confirmed the candidate. One that the draft
+    /// left out, and that was not looked at again, has none, even if budget has come free meanwhile: it waits for the
+    /// next evaluation.
+    fn confirmed(&self, candidate: &Candidate) -> Option<(ConnectionId, Steady)> {
         let key = &candidate.session().key;
         let Some(confirmations) = &self.situation.confirmations else {
-            return self.situation.nodes.get(&key.node).map(|node| node.connection);
+            return self.situation.nodes.get(&key.node).map(|node| (node.connection, node.listed));
         };
         match confirmations.get(&(candidate.rule(), key.clone()))? {
-            Confirmation::Confirmed(connection, _) => Some(*connection),
+            Confirmation::Confirmed(connection, looked) => Some((*connection, *looked)),
             Confirmation::Changed | Confirmation::LookFailed => None,
         }
     }

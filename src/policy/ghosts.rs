@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::field::{Field, Kind};
-use super::names::RuleName;
+use super::names::{NodeName, RuleName};
 use super::session::{SessionKey, Snapshot};
 use super::time::Steady;
 
@@ -40,6 +40,11 @@ impl Ghosts {
     /// Forgets the ghosts of rules that are gone.
     pub fn keep_rules(&mut self, exists: impl Fn(&RuleName) -> bool) {
         self.ghosts.retain(|(rule, _), _| exists(rule));
+    }
+
+    /// Forgets the ghosts on other nodes than these.
+    pub fn keep_nodes(&mut self, nodes: &[NodeName]) {
+        self.ghosts.retain(|(_, key), _| nodes.contains(&key.node));
     }
 
     /// Forgets the ghosts that left the node, and returns the rules of those that are regretted now, one entry each.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::decide::Kill;
 use super::names::{RuleName, TargetName};
 use super::session::{ConnectionId, Session};
 use super::time::Steady;
@@ -18,18 +19,15 @@ pub struct IntentId(pub i64);
 pub struct Intent {
     id: IntentId,
     target: TargetName,
-    rule: RuleName,
-    session: Arc<Session>,
-    connection: ConnectionId,
+    kill: Kill,
     committed: Steady,
 }
 
 impl Intent {
     /// The permit for a kill that is on disk. Only the store calls this, after its commit succeeded.
     #[must_use]
-    pub fn committed(id: IntentId, target: TargetName, kill: super::decide::Kill, committed: Steady) -> Self {
-        let (rule, session, connection) = kill.into_parts();
-        Self { id, target, rule, session, connection, committed }
+    pub fn committed(id: IntentId, target: TargetName, kill: Kill, committed: Steady) -> Self {
+        Self { id, target, kill, committed }
     }
 
     /// Its number in the store.
@@ -47,19 +45,25 @@ impl Intent {
     /// Why.
     #[must_use]
     pub fn rule(&self) -> &RuleName {
-        &self.rule
+        self.kill.rule()
     }
 
     /// Whom.
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
-        &self.session
+        self.kill.session()
     }
 
     /// The connection that listed it; the kill goes out on no other.
     #[must_use]
     pub fn connection(&self) -> ConnectionId {
-        self.connection
+        self.kill.connection()
+    }
+
+    /// When the look that confirmed it was asked for.
+    #[must_use]
+    pub fn looked(&self) -> Steady {
+        self.kill.looked()
     }
 
     /// When it was committed and charged.

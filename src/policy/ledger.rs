@@ -74,7 +74,13 @@ pub struct Ledger {
     /// Where in `charges` an open charge is; `removed` counts what was dropped from the front.
     open: HashMap<IntentId, usize>,
     removed: usize,
+    /// The longest time from a commit to its end: a charge that was committed longer before a window has no part in it,
+    /// unless it is open.
+    slowest: Duration,
 }
+
+/// The end of a charge that was taken back: before any window.
+const NEVER: Steady = Steady::from_millis(i64::MIN);
 
 impl Ledger {
     /// The ledger that these charges, oldest commit first, amount to.
@@ -87,20 +93,29 @@ impl Ledger {
         ledger
     }
 
-    /// Adds a charge.
-    pub fn charge(&mut self, charge: Charge) {
-        if charge.ended.is_none() {
-            self.open.insert(charge.id, self.removed + self.charges.len());
+    /// Adds a charge. One that seems older than the charge before it (the clock of an earlier boot may have been behind)
+    /// is taken as just as old, which at most keeps it for longer.
+    pub fn charge(&mut self, mut charge: Charge) {
+        if let Some(last) = self.charges.back() {
+            charge.committed = charge.committed.max(last.committed);
+        }
+        match charge.ended {
+            None => {
+                self.open.insert(charge.id, self.removed + self.charges.len());
+            }
+            Some(ended) => self.slowest = self.slowest.max(ended.since(charge.committed)),
         }
         self.charges.push_back(charge);
     }
 
-    /// The kill of this charge can no longer be carried out: it was answered, or settled by a look.
-    pub fn end(&mut self, id: IntentId, now: Steady) {
+    /// The kill of this charge cannot be carried out after `at`: it was answered, or settled by a look. (`at` lies in the
+    /// future for a kill of which nothing more was heard.)
+    pub fn end(&mut self, id: IntentId, at: Steady) {
         if let Some(position) = self.open.remove(&id)
             && let Some(charge) = self.charges.get_mut(position - self.removed)
         {
-            charge.ended = Some(now);
+            charge.ended = Some(at);
+            self.slowest = self.slowest.max(at.since(charge.committed));
         }
     }
 
@@ -109,8 +124,7 @@ impl Ledger {
         if let Some(position) = self.open.remove(&id)
             && let Some(charge) = self.charges.get_mut(position - self.removed)
         {
-            charge.ended = Some(Steady::from_millis(i64::MIN));
-            charge.committed = Steady::from_millis(i64::MIN);
+            charge.ended = Some(NEVER);
         }
     }
 
@@ -125,7 +139,15 @@ impl Ledger {
     /// How many charges count in the window of this length that ends `now`.
     #[must_use]
     pub fn count(&self, scope: Scope<'_>, window: Duration, now: Steady) -> usize {
-        self.charges.iter().filter(|charge| charge.counts(now, window) && scope.covers(charge)).count()
+        let covered = |charge: &&Charge| scope.covers(charge);
+        let ended = self.since(now.minus(window).minus(self.slowest)).filter(|charge| charge.ended.is_some());
+        let open = self.open.values().filter_map(|position| self.charges.get(position - self.removed));
+        ended.filter(|charge| charge.counts(now, window)).filter(covered).count() + open.filter(covered).count()
+    }
+
+    /// The charges that were committed at this moment or later, newest first.
+    fn since(&self, since: Steady) -> impl Iterator<Item = &Charge> {
+        self.charges.iter().rev().take_while(move |charge| charge.committed >= since)
     }
 
     /// How many more kills this rate allows now.
@@ -137,11 +159,8 @@ impl Ledger {
     /// How many kills were committed on a node within the last `window`.
     #[must_use]
     pub fn on_node(&self, target: &TargetName, node: &NodeName, window: Duration, now: Steady) -> usize {
-        let since = now.minus(window);
-        self.charges
-            .iter()
-            .filter(|charge| charge.committed >= since && charge.target == *target && charge.node == *node)
-            .count()
+        let here = |charge: &&Charge| charge.target == *target && charge.node == *node && charge.ended != Some(NEVER);
+        self.since(now.minus(window)).filter(here).count()
     }
 
     /// When the rule last had a kill under way on the target: `now` while one is.
@@ -152,7 +171,7 @@ impl Ledger {
             .filter(|charge| charge.rule == *rule && charge.target == *target)
             .map(|charge| charge.ended.unwrap_or(now))
             .max()
-            .filter(|last| *last > Steady::from_millis(i64::MIN))
+            .filter(|last| *last > NEVER)
     }
 
     /// Every charge, oldest commit first.

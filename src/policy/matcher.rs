@@ -52,7 +52,7 @@ impl Matchers {
         let mut parser = Parser { source, at: 0 };
         let braced = parser.eat("{");
         let mut matchers = Vec::new();
-        while !parser.at_end() && !(braced && parser.peek("}")) {
+        while !(parser.at_end() || braced && parser.peek("}")) {
             matchers.push(parser.matcher()?);
             if !parser.eat(",") {
                 break;

@@ -25,3 +25,6 @@ pub mod ruleset;
 pub mod seen;
 pub mod session;
 pub mod time;
+
+#[cfg(test)]
+mod tests;

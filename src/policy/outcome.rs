@@ -23,6 +23,10 @@ pub const IN_FLIGHT: Duration = Duration::from_secs(5);
 /// After this long without a usable look, an outcome is unverified.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a kill of which nothing more was heard is taken to be under way: a server that hangs may still hold it, and
+/// carry it out when it wakes up. So long its budget stays charged.
+pub const UNVERIFIED_IN_FLIGHT: Duration = Duration::from_secs(60 * 60);
+
 /// The end of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -57,6 +61,8 @@ impl Outcome {
 pub enum Progress {
     /// The server answered at this time: it will not act on the kill any more.
     Answered(Steady),
+    /// The kill provably never left; only the record of it failed.
+    Unsent,
     /// The answer was lost at this time (or the daemon restarted then): the server may still act on the kill.
     Lost(Steady),
 }
@@ -75,16 +81,18 @@ pub struct Open {
 }
 
 impl Open {
-    /// The moment from which a list or look can show that the kill had no effect.
-    fn conclusive(&self) -> Steady {
+    /// The moment from which a list or look says something about the kill, and the one from which it can show that the
+    /// kill had no effect. A kill that never left is not settled by a look.
+    fn telling(&self) -> Option<(Steady, Steady)> {
         match self.progress {
-            Progress::Answered(at) => at,
-            Progress::Lost(at) => at.plus(IN_FLIGHT),
+            Progress::Answered(at) => Some((at, at)),
+            Progress::Lost(at) => Some((at, at.plus(IN_FLIGHT))),
+            Progress::Unsent => None,
         }
     }
 
     fn outcome(&self, snapshot: &Snapshot, rows: &HashMap<i64, usize>) -> Option<Outcome> {
-        let (Progress::Answered(since) | Progress::Lost(since)) = self.progress;
+        let (since, conclusive) = self.telling()?;
         if snapshot.at < since {
             return None;
         }
@@ -92,7 +100,7 @@ impl Open {
         match row {
             None => Some(Outcome::Gone),
             Some(row) if snapshot.sessions.is_closing(*row) => None,
-            Some(_) if snapshot.at >= self.conclusive() => Some(Outcome::Survived),
+            Some(_) if snapshot.at >= conclusive => Some(Outcome::Survived),
             Some(_) => None,
         }
     }
@@ -116,7 +124,8 @@ pub fn settle(open: &[Open], snapshots: &[Arc<Snapshot>]) -> Vec<(IntentId, Outc
 /// Which open intents can no longer be settled by a look: none succeeded in time.
 #[must_use]
 pub fn expire(open: &[Open], now: Steady) -> Vec<(IntentId, Outcome)> {
-    let late = open.iter().filter(|open| now.since(open.conclusive()) > DEADLINE);
+    let is_late = |open: &&Open| open.telling().is_some_and(|(_, conclusive)| now.since(conclusive) > DEADLINE);
+    let late = open.iter().filter(is_late);
     late.map(|open| (open.id, Outcome::Unverified)).collect()
 }
 
@@ -128,6 +137,12 @@ pub fn of_answers(answers: &[(IntentId, Answer)]) -> Vec<(IntentId, Outcome)> {
         Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) | Answer::Unanswered(_) => false,
     };
     answers.iter().filter(|(_, answer)| not_sent(answer)).map(|(id, _)| (*id, Outcome::NotSent)).collect()
+}
+
+/// The kills that never left, and of which this could not be recorded before.
+#[must_use]
+pub fn unsent(open: &[Open]) -> Vec<(IntentId, Outcome)> {
+    open.iter().filter(|open| open.progress == Progress::Unsent).map(|open| (open.id, Outcome::NotSent)).collect()
 }
 
 /// The end of intents at whose sessions nobody can look any more.

@@ -55,6 +55,11 @@ impl Pending {
         held
     }
 
+    /// Forgets the timers of other nodes than these.
+    pub fn keep_nodes(&mut self, nodes: &[NodeName]) {
+        self.timers.retain(|(_, node), _| nodes.contains(node));
+    }
+
     /// Forgets the timers of rules that are no longer active.
     pub(super) fn keep_only(&mut self, active: &HashSet<Fingerprint>) {
         self.timers.retain(|(rule, _), _| active.contains(rule));

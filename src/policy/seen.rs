@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn the_most_within_the_window() {
-        let at = |seconds| Steady::from_millis(seconds * 1000);
+        let at = |seconds: i64| Steady::from_millis(seconds * 1000);
         let window = Duration::from_secs(10);
         let mut seen = Seen::default();
         assert_eq!(seen.most(window, at(0)), 0);

@@ -404,7 +404,9 @@ pub struct Session {
 }
 
 impl Session {
-    fn from_columns(node: &NodeName, run: &RunId, sessions: &Sessions, row: usize) -> Self {
+    /// One session of a node, taken out of the columns.
+    #[must_use]
+    pub fn from_columns(node: &NodeName, run: &RunId, sessions: &Sessions, row: usize) -> Self {
         let mut ints = [MISSING_INT; INT_COLUMNS];
         for (index, value) in ints.iter_mut().enumerate() {
             *value = sessions.ints[index].get(row).copied().unwrap_or(MISSING_INT);

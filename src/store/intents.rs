@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -16,7 +17,7 @@ use crate::policy::decide::Kill;
 use crate::policy::intent::{Answer, IntentId};
 use crate::policy::ledger::{Charge, HORIZON, Ledger};
 use crate::policy::names::TargetName;
-use crate::policy::outcome::Outcome;
+use crate::policy::outcome::{Outcome, UNVERIFIED_IN_FLIGHT};
 use crate::policy::session::SessionKey;
 use crate::view::journal::{Entry, EntryKind};
 use crate::view::session::SessionView;
@@ -37,8 +38,11 @@ pub struct Settled {
 pub(super) enum ChargeChange {
     /// Nothing: it had ended before.
     None,
-    /// The kill can no longer be carried out.
-    Ended,
+    /// The kill cannot be carried out any more after this long.
+    Ended {
+        /// From the moment of the change.
+        lag: Duration,
+    },
     /// The kill never left.
     TakenBack,
 }
@@ -101,7 +105,7 @@ pub(super) fn answer(
     }
     match answer {
         Answer::NotSent(_) => settle(db, &Settled { id, outcome: Outcome::NotSent, detail: None }, now),
-        Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) => Ok((end(db, id, now)?, None)),
+        Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) => Ok((end(db, id, now, Duration::ZERO)?, None)),
         Answer::Unanswered(_) => Ok((ChargeChange::None, None)),
     }
 }
@@ -120,18 +124,20 @@ pub(super) fn settle(
         return Ok((ChargeChange::None, None));
     }
     let change = match settled.outcome {
-        Outcome::Gone | Outcome::Survived | Outcome::Unverified => end(db, id, now)?,
+        Outcome::Gone | Outcome::Survived => end(db, id, now, Duration::ZERO)?,
+        Outcome::Unverified => end(db, id, now, UNVERIFIED_IN_FLIGHT)?,
         Outcome::NotSent => take_back(db, id)?,
     };
     Ok((change, outcome_entry(db, settled)?))
 }
 
-/// The charge ends now, unless it has before.
-fn end(db: &Connection, id: IntentId, now: &Stamp) -> rusqlite::Result<ChargeChange> {
+/// The charge ends after `lag`, unless it has ended before.
+fn end(db: &Connection, id: IntentId, now: &Stamp, lag: Duration) -> rusqlite::Result<ChargeChange> {
+    let now = now.later(lag);
     let sql = "UPDATE intents SET ended_at = ?2, ended_boot = ?3, ended_uptime = ?4
         WHERE id = ?1 AND ended_at IS NULL AND counting = 1";
     let ended = db.prepare_cached(sql)?.execute(params![id.0, now.wall, &*now.boot, now.uptime])? == 1;
-    Ok(if ended { ChargeChange::Ended } else { ChargeChange::None })
+    Ok(if ended { ChargeChange::Ended { lag } } else { ChargeChange::None })
 }
 
 /// The charge does not count at all, unless the server has answered the kill: then it did leave.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -71,7 +72,7 @@ pub(super) struct Effect {
     pub(super) committed: Option<PendingCommit>,
     /// Charges of the shadow ledger, open until the commit.
     ghosts: Vec<Charge>,
-    ended: Vec<IntentId>,
+    ended: Vec<(IntentId, Duration)>,
     taken_back: Vec<IntentId>,
     pub(super) entries: u64,
     pub(super) alerts: bool,
@@ -101,7 +102,7 @@ impl Effect {
 
     /// After the commit: what is over ends.
     pub(super) fn settle(&self, books: &mut Books) {
-        self.ended.iter().for_each(|id| books.ledger.end(*id, self.at));
+        self.ended.iter().for_each(|(id, lag)| books.ledger.end(*id, self.at.plus(*lag)));
         self.taken_back.iter().for_each(|id| books.ledger.take_back(*id));
         self.ghosts.iter().for_each(|ghost| books.shadow.end(ghost.id, self.at));
     }
@@ -203,7 +204,7 @@ impl Performing<'_> {
     fn changed(&mut self, id: IntentId, (change, entry): (ChargeChange, Option<Entry>)) -> rusqlite::Result<()> {
         match change {
             ChargeChange::None => {}
-            ChargeChange::Ended => self.effect.ended.push(id),
+            ChargeChange::Ended { lag } => self.effect.ended.push((id, lag)),
             ChargeChange::TakenBack => self.effect.taken_back.push(id),
         }
         entry.iter().try_for_each(|entry| self.append(entry))

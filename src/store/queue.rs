@@ -48,7 +48,7 @@ pub(super) type Reply = oneshot::Sender<Result<Delivery, StoreError>>;
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) reply: Option<Reply>,
-    /// The room that it takes, until it is done.
+    /// The room that it takes, until its rows are written.
     _room: Option<OwnedSemaphorePermit>,
 }
 

@@ -136,17 +136,20 @@ impl Reader {
 fn select(filter: &Filter) -> (String, Vec<Value>) {
     let mut conditions = Vec::new();
     let mut values: Vec<Value> = Vec::new();
-    let mut condition = |text: &str, value: Option<Value>| {
+    let mut condition = |text: &'static str, value: Option<Value>| {
         if let Some(value) = value {
+            conditions.push(text);
             values.push(value);
-            conditions.push(format!("{text} ?{}", values.len()));
         }
     };
-    condition("target =", filter.target.clone().map(Value::from));
-    condition("rule =", filter.rule.clone().map(Value::from));
-    condition("kind =", filter.kind.map(|kind| Value::from(kind.as_str().to_owned())));
-    condition("at >=", filter.since.map(Value::from));
-    condition("seq >", filter.after_seq.map(Value::from));
+    condition("target = ?", filter.target.clone().map(Value::from));
+    condition("rule = ?", filter.rule.clone().map(Value::from));
+    condition("kind = ?", filter.kind.map(|kind| Value::from(kind.as_str().to_owned())));
+    condition("at >= ?", filter.since.map(Value::from));
+    // Numbers and times grow together, if no clock is set back: the search by time begins at a number. The plus makes
+    // SQLite look for it by time, too.
+    condition("seq >= (SELECT min(+seq) FROM journal WHERE at >= ?)", filter.since.map(Value::from));
+    condition("seq > ?", filter.after_seq.map(Value::from));
     let mut sql = "SELECT seq, text, hash FROM journal".to_owned();
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");

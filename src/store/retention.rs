@@ -39,7 +39,8 @@ impl Retention {
     pub(super) fn batch(&mut self, db: &mut Connection, now: &Reading) -> rusqlite::Result<()> {
         // Whatever happens, not again before the next round; a failing disk is not made better by hammering it.
         self.due = now.steady.plus(EVERY);
-        let cutoff = now.stamp.wall.saturating_sub(millis(self.keep));
+        // Of both clocks the earlier one: a wall clock that jumps ahead must not empty the journal.
+        let cutoff = now.stamp.wall.min(now.steady.millis()).saturating_sub(millis(self.keep));
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let dropped = [
             intents::retire(&transaction, now, BATCH)?,

@@ -163,8 +163,12 @@ impl State {
     /// Commits these jobs together.
     fn group(&mut self, jobs: Vec<Job>) {
         let mut jobs = jobs.into_iter();
+        if let Err(error) = self.begin() {
+            jobs.for_each(|job| self.refuse(job.reply, &error));
+            return;
+        }
         let mut done: Vec<(Effect, Option<Reply>)> = Vec::with_capacity(jobs.len());
-        let mut lost = self.begin().err();
+        let mut lost = None;
         while lost.is_none()
             && let Some(job) = jobs.next()
         {
@@ -177,7 +181,7 @@ impl State {
                 }
             }
         }
-        match lost.map_or_else(|| self.commit(), Err) {
+        match lost.map_or_else(|| self.execute("COMMIT"), Err) {
             Ok(()) => done.into_iter().for_each(|(effect, reply)| self.finish(effect, reply)),
             Err(error) => self.lose(done, jobs, &error),
         }
@@ -188,10 +192,6 @@ impl State {
             self.replay()?;
         }
         self.execute("BEGIN IMMEDIATE")
-    }
-
-    fn commit(&self) -> Result<(), StoreError> {
-        self.execute("COMMIT")
     }
 
     fn execute(&self, sql: &str) -> Result<(), StoreError> {

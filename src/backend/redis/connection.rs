@@ -34,6 +34,10 @@ pub(super) type KillReply = Result<i64, String>;
 /// How many ids one `CLIENT LIST ID` asks for: a server with 10,000 clients stops for half a millisecond each.
 const IDS_PER_CALL: usize = 500;
 
+/// For this long the kernel sends again what was not acknowledged, also after we have closed the connection or died. It
+/// is shorter than [`crate::policy::outcome::IN_FLIGHT`], after which a kill without an answer is taken as over.
+const RESENT_FOR: Duration = Duration::from_secs(4);
+
 /// The server's version: major, minor.
 type Version = (u32, u32);
 
@@ -193,7 +197,7 @@ fn client(address: &NodeAddress, tls: &TlsConfig) -> Result<Client, Failure> {
         ConnectionAddr::Tcp(host, port)
     };
     let info = addr.into_connection_info().map_err(unusable)?.set_redis_settings(redis);
-    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true).set_user_timeout(RESENT_FOR));
     if address.tls { Client::build_with_tls(info, certificates(tls)?) } else { Client::open(info) }.map_err(unusable)
 }
 

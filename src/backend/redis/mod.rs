@@ -13,13 +13,13 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::backend::{Backend, FailureReason, Listing, NodeError};
+use crate::backend::{Backend, FailureReason, Gate, Listing, NodeError};
 use crate::clock::Clock;
 use crate::policy::field::FieldSet;
 use crate::policy::intent::{Answer, Intent, IntentId};
@@ -27,7 +27,7 @@ use crate::policy::names::NodeName;
 use crate::policy::session::SessionKey;
 
 pub use config::{Config, NodeAddress, TlsConfig};
-use node::{Node, Order};
+use node::{Node, Order, OrderGate};
 
 /// How long the calls to a node may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,11 @@ impl RedisBackend {
         Self { nodes: config.nodes.iter().map(node).collect() }
     }
 
-    async fn carry_out(&mut self, orders: impl IntoIterator<Item = Order>) -> Vec<(IntentId, Answer)> {
+    async fn carry_out(
+        &mut self,
+        orders: impl IntoIterator<Item = Order>,
+        gate: OrderGate<'_>,
+    ) -> Vec<(IntentId, Answer)> {
         let mut by_node: BTreeMap<NodeName, Vec<Order>> = BTreeMap::new();
         for order in orders {
             by_node.entry(order.node.clone()).or_default().push(order);
@@ -74,7 +78,7 @@ impl RedisBackend {
         let mut calls = Vec::new();
         for node in &mut self.nodes {
             if let Some(orders) = by_node.remove(&node.name) {
-                calls.push(node.kill(orders));
+                calls.push(node.kill(orders, gate));
             }
         }
         let unknown = by_node.into_values().flatten();
@@ -116,9 +120,18 @@ impl Backend for RedisBackend {
         listing
     }
 
-    async fn kill(&mut self, intents: &[Intent]) -> Vec<(IntentId, Answer)> {
+    async fn kill(&mut self, intents: &[Intent], gate: Gate<'_>) -> Vec<(IntentId, Answer)> {
         let orders: Vec<Order> = intents.iter().map(Order::of).collect();
-        self.carry_out(orders).await
+        let by_id: HashMap<IntentId, &Intent> = intents.iter().map(|intent| (intent.id(), intent)).collect();
+        self.carry_out(orders, &|id| by_id.get(&id).and_then(|intent| gate(intent))).await
+    }
+
+    fn inherit(&mut self, before: Self) {
+        for mut old in before.nodes {
+            if let Some(node) = self.nodes.iter_mut().find(|node| node.is_reached_like(&old)) {
+                node.inherit(&mut old);
+            }
+        }
     }
 }
 

@@ -68,6 +68,9 @@ pub(super) fn type_of(flags: &str) -> &'static str {
         .unwrap_or("normal")
 }
 
+/// Says of an order, right before it is sent, why it must not be sent any more, if so.
+pub(super) type OrderGate<'a> = &'a (dyn Fn(IntentId) -> Option<String> + Sync);
+
 pub(super) struct Node {
     pub(super) name: NodeName,
     address: NodeAddress,
@@ -82,6 +85,18 @@ impl Node {
     pub(super) fn new(address: NodeAddress, config: Arc<Config>, clock: Clock, deadlines: Deadlines) -> Self {
         let name = address.name();
         Self { name, address, config, clock, deadlines, connection: None, backoff: Backoff::default() }
+    }
+
+    /// Whether the other node is the same, reached in the same way, so that its connection is as good as a new one.
+    pub(super) fn is_reached_like(&self, other: &Self) -> bool {
+        let way =
+            |node: &Self| (node.config.username.clone(), node.config.password_file.clone(), node.config.tls.clone());
+        self.address == other.address && way(self) == way(other)
+    }
+
+    pub(super) fn inherit(&mut self, before: &mut Self) {
+        self.connection = before.connection.take();
+        std::mem::swap(&mut self.backoff, &mut before.backoff);
     }
 
     /// Everything on this node.
@@ -192,7 +207,7 @@ impl Node {
     ///
     /// What was handed to the connection may have left, so only an answer tells what became of it; what had not been
     /// handed over when the connection failed has provably not left.
-    pub(super) async fn kill(&mut self, orders: Vec<Order>) -> Vec<(IntentId, Answer)> {
+    pub(super) async fn kill(&mut self, orders: Vec<Order>, gate: OrderGate<'_>) -> Vec<(IntentId, Answer)> {
         let mut answers = Vec::with_capacity(orders.len());
         let Some(connection) = &self.connection else {
             return orders.into_iter().map(|order| (order.intent, lost())).collect();
@@ -205,6 +220,10 @@ impl Node {
         loop {
             while failed.is_none() && flying.len() < KILLS_IN_FLIGHT {
                 let Some(order) = waiting.next() else { break };
+                if let Some(why) = gate(order.intent) {
+                    answers.push((order.intent, Answer::NotSent(why)));
+                    continue;
+                }
                 let reply = connection.kill(order.command(), self.deadlines.kill);
                 flying.push(async move { (order.intent, reply.await) });
             }

@@ -215,6 +215,14 @@ impl Test {
     pub(super) fn needs(&self) -> FieldSet {
         if matches!(self, Self::Has(_)) { FieldSet::EMPTY } else { self.mentions().into_iter().collect() }
     }
+
+    /// Whether it is true of sessions because they are of this kind.
+    pub(super) fn names_kind(&self, kind: &str) -> bool {
+        if let Self::Texts(Comparison::Equal, Text::Field(Field::Kind), Text::Constant(value)) = self {
+            return **value == *kind;
+        }
+        matches!(self, Self::TextIn(Text::Field(Field::Kind), values) if values.iter().any(|value| **value == *kind))
+    }
 }
 
 impl Number {

@@ -93,11 +93,9 @@ impl Checker<'_> {
 
     fn duration(&mut self, arg: &Node) -> Typed {
         let NodeKind::Text(text) = &arg.kind else {
-            let help = match &arg.kind {
-                NodeKind::Int(seconds) => format!("write duration(\"{seconds}s\")"),
-                _ => "write duration(\"30m\")".to_owned(),
-            };
-            return self.wrong(ExprError::new(arg.span.clone(), "duration() takes a text in quotes").help(help));
+            let example = if let NodeKind::Int(seconds) = &arg.kind { format!("{seconds}s") } else { "30m".to_owned() };
+            let error = ExprError::new(arg.span.clone(), "duration() takes a text in quotes");
+            return self.wrong(error.help(format!("write duration(\"{example}\")")));
         };
         match parse_duration(text) {
             Ok(duration) => Typed::Duration(Number::Constant(millis(duration))),
@@ -128,35 +126,34 @@ impl Checker<'_> {
     }
 
     fn has(&mut self, arg: &Node) -> Typed {
-        match &arg.kind {
-            NodeKind::Name(name) => match Field::from_name(name) {
-                Some(field) => Test::Has(field).into(),
-                None => self.typed(arg),
-            },
-            NodeKind::Select(..) => self.typed(arg),
-            _ => {
-                let error = ExprError::new(arg.span.clone(), "has() takes the name of a field");
-                self.wrong(error.help("write has(name)"))
-            }
+        if let NodeKind::Name(name) = &arg.kind
+            && let Some(field) = Field::from_name(name)
+        {
+            return Test::Has(field).into();
         }
+        if matches!(arg.kind, NodeKind::Name(_) | NodeKind::Select(_)) {
+            return self.typed(arg);
+        }
+        let error = ExprError::new(arg.span.clone(), "has() takes the name of a field");
+        self.wrong(error.help("write has(name)"))
     }
 
     /// An operand that must be a text.
     fn text_operand(&mut self, function: &str, node: &Node) -> Option<Text> {
-        let noun = match self.typed(node) {
+        let found = self.typed(node);
+        let noun = found.noun();
+        match found {
             Typed::Text(text) => return Some(text),
             Typed::Wrong => return None,
-            Typed::Number(_) => "a number",
-            Typed::Duration(_) => "a duration",
-            Typed::Condition(_) => "a condition",
-            Typed::Network(_) => "a network",
-        };
+            Typed::Condition(_) | Typed::Number(_) | Typed::Duration(_) | Typed::Network(_) => {}
+        }
         let message = format!("{function}() needs a text; `{}` is {noun}", short(self.text(node)));
-        let help = match &node.kind {
-            NodeKind::Int(number) => format!("write \"{number}\""),
-            _ => "the texts are name, user, addr, ip, cmd, flags and so on".to_owned(),
-        };
-        self.errors.push(ExprError::new(node.span.clone(), message).help(help));
+        let error = ExprError::new(node.span.clone(), message);
+        self.errors.push(if let NodeKind::Int(number) = &node.kind {
+            error.help(format!("write \"{number}\""))
+        } else {
+            error.help("the texts are name, user, addr, ip, cmd, flags and so on")
+        });
         None
     }
 

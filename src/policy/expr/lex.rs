@@ -182,8 +182,7 @@ impl Lexer<'_> {
         let quotes = if body.starts_with(&triple) && body[3..].contains(&triple) { triple } else { quote.to_owned() };
         let start = self.at;
         let mut at = self.at + prefix + quotes.len();
-        loop {
-            let Some(next) = self.source[at..].chars().next() else { break };
+        while let Some(next) = self.source[at..].chars().next() {
             if self.source[at..].starts_with(&quotes) {
                 self.push(TokenKind::Text, at + quotes.len() - start);
                 return;

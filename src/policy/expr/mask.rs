@@ -40,7 +40,7 @@ impl Mask {
 
     /// How many rows there are, in the set or not.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.len
     }
 

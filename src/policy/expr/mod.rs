@@ -13,6 +13,7 @@ mod ast;
 mod calls;
 mod check;
 mod columns;
+mod compare;
 mod explain;
 mod help;
 mod lex;
@@ -27,7 +28,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use self::ast::{Comparison, Condition, Test, Text};
+use self::ast::{Condition, Test};
 use self::row::Values;
 use super::field::{Field, FieldSet, Kind};
 use super::session::Sessions;
@@ -110,16 +111,7 @@ impl Expr {
     pub fn names_kind(&self, kind: Kind) -> bool {
         let mut named = false;
         self.tests(|test, positive| {
-            named |= positive
-                && match test {
-                    Test::Texts(Comparison::Equal, Text::Field(Field::Kind), Text::Constant(value)) => {
-                        **value == *kind.as_str()
-                    }
-                    Test::TextIn(Text::Field(Field::Kind), values) => {
-                        values.iter().any(|value| **value == *kind.as_str())
-                    }
-                    _ => false,
-                };
+            named |= positive && test.names_kind(kind.as_str());
         });
         named
     }

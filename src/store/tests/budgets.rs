@@ -6,7 +6,7 @@ use super::*;
 use crate::policy::decide::{Reason, Spared};
 use crate::policy::intent::Answer;
 use crate::policy::names::TargetName;
-use crate::policy::outcome::Outcome;
+use crate::policy::outcome::{Outcome, UNVERIFIED_IN_FLIGHT};
 use crate::policy::rule::Rate;
 use crate::store::Settled;
 
@@ -87,10 +87,27 @@ async fn a_charge_counts_until_it_has_ended_and_a_window_has_passed() {
     while count(&store, short) > 1 {
         tokio::time::sleep(short).await;
     }
-    store.settle(vec![settled(ids[4], Outcome::Unverified)]).await.unwrap();
+    store.settle(vec![settled(ids[4], Outcome::Survived)]).await.unwrap();
     while count(&store, short) > 0 {
         tokio::time::sleep(short).await;
     }
+}
+
+#[tokio::test]
+async fn a_kill_that_nobody_could_verify_counts_as_long_as_a_hanging_server_may_hold_it() {
+    let place = Place::new();
+    let Opened { store, .. } = place.open();
+    let committed = store.commit("orders".into(), kill_all(0..1)).await.unwrap();
+    store.settle(vec![settled(ids(&committed)[0], Outcome::Unverified)]).await.unwrap();
+    let at = |store: &Store, later| {
+        store.with_books(|books, now| books.ledger.count(Scope::Fleet, Duration::ZERO, now.plus(later)))
+    };
+    let almost = UNVERIFIED_IN_FLIGHT - Duration::from_secs(60);
+    assert_eq!(at(&store, almost), 1);
+    assert_eq!(at(&store, UNVERIFIED_IN_FLIGHT + Duration::from_secs(1)), 0);
+    store.close().await;
+    let Opened { store, .. } = place.open();
+    assert_eq!(at(&store, almost), 1, "after a restart too");
 }
 
 #[tokio::test]

@@ -130,11 +130,10 @@ async fn retention_drops_what_is_old_and_keeps_what_counts() {
     let verified = place.reader().verify().unwrap();
     assert_eq!((verified.entries, verified.first_seq), (0, 12));
     assert_eq!(verified.last_hash, before.last_hash);
-    store.record(vec![entry(EntryKind::Start, "", "")]).await.unwrap();
     store.close().await;
     place.retention = Duration::from_secs(3600);
     let Opened { store, open_intents, alerts, .. } = place.open();
-    store.record(vec![entry(EntryKind::Start, "", "")]).await.unwrap();
+    store.record(vec![entry(EntryKind::Start, "", ""); 2]).await.unwrap();
     let verified = place.reader().verify().unwrap();
     assert_eq!((verified.entries, verified.first_seq), (2, 12));
     assert_eq!((charged(&store), open_intents.len(), alerts.len()), (2, 1, 1));

@@ -5,6 +5,7 @@ mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::node::type_of;
 use super::*;
@@ -79,7 +80,7 @@ async fn lists_looks_and_kills_exactly_those() {
     let own = listed.iter().position(|id| *id == snapshot.own[0]).unwrap();
     assert_eq!(snapshot.sessions.text(Field::Name, own), Some("reaperd"));
 
-    let answers = backend.carry_out(orders(&snapshot, &[ids[0], ids[1], 1_000_000])).await;
+    let answers = backend.carry_out(orders(&snapshot, &[ids[0], ids[1], 1_000_000]), &|_| None).await;
     assert_eq!(answers.len(), 3);
     assert_eq!(*answer(&answers, ids[0]), Answer::Accepted);
     assert_eq!(*answer(&answers, ids[1]), Answer::Accepted);
@@ -123,11 +124,11 @@ async fn who_became_something_else_since_is_missed() {
     let mut backend = backend(&server);
     let snapshot = list(&mut backend).await.unwrap();
     guest.ask("SUBSCRIBE news").unwrap();
-    let answers = backend.carry_out(orders(&snapshot, &[guest.id, monitor.id])).await;
+    let answers = backend.carry_out(orders(&snapshot, &[guest.id, monitor.id]), &|_| None).await;
     assert_eq!(*answer(&answers, guest.id), Answer::NoSuchSession);
     assert_eq!(*answer(&answers, monitor.id), Answer::Accepted);
     let now = list(&mut backend).await.unwrap();
-    let answers = backend.carry_out(orders(&now, &[guest.id])).await;
+    let answers = backend.carry_out(orders(&now, &[guest.id]), &|_| None).await;
     assert_eq!(*answer(&answers, guest.id), Answer::Accepted);
 }
 
@@ -140,7 +141,7 @@ async fn intents_about_a_node_that_is_not_ours_are_not_sent() {
     foreign.node = "10.9.9.9:1".into();
     let mut stale = order(&snapshot, 6);
     stale.connection = ConnectionId(snapshot.connection.0 + 1);
-    let answers = backend.carry_out([foreign, stale]).await;
+    let answers = backend.carry_out([foreign, stale], &|_| None).await;
     assert!(matches!(answer(&answers, 5), Answer::NotSent(_)));
     assert!(matches!(answer(&answers, 6), Answer::NotSent(_)));
     let listing = backend.look(&[SessionKey { node: "10.9.9.9:1".into(), run: "r".into(), id: 1 }]).await;
@@ -156,12 +157,12 @@ async fn after_a_restart_nothing_planned_before_is_killed() {
     server.restart();
     let mut guests: Vec<Guest> = (0..20).map(|_| server.guest()).collect();
     // Among the new guests is one with the id of the old one.
-    let answers = backend.carry_out(orders(&before, &[guest.id])).await;
+    let answers = backend.carry_out(orders(&before, &[guest.id]), &|_| None).await;
     assert!(matches!(answer(&answers, guest.id), Answer::Unanswered(_)), "{answers:?}");
     let after = list(&mut backend).await.unwrap();
     assert_ne!(after.run, before.run);
     assert_ne!(after.connection, before.connection);
-    let answers = backend.carry_out(orders(&before, &[guest.id])).await;
+    let answers = backend.carry_out(orders(&before, &[guest.id]), &|_| None).await;
     assert!(matches!(answer(&answers, guest.id), Answer::NotSent(_)), "{answers:?}");
     let seen = look(&mut backend, &keys(&before, &[guest.id])).await.unwrap();
     assert!(seen.sessions.is_empty());
@@ -208,7 +209,7 @@ async fn a_user_with_exactly_the_documented_rights_suffices() {
     let victim = list(&mut other).await.unwrap().own[0];
     let snapshot = list(&mut backend).await.unwrap();
     assert_eq!(snapshot.own_user.as_deref(), Some("reaperd"));
-    let answers = backend.carry_out(orders(&snapshot, &[victim])).await;
+    let answers = backend.carry_out(orders(&snapshot, &[victim]), &|_| None).await;
     assert_eq!(*answer(&answers, victim), Answer::Accepted);
     assert!(look(&mut backend, &keys(&snapshot, &[victim])).await.unwrap().sessions.is_empty());
     let mut admin = server.guest_with("AUTH other");
@@ -239,7 +240,7 @@ async fn what_is_wrong_with_the_login_is_named() {
     let mut admin = poor.guest_with("AUTH other");
     assert_eq!(admin.ask("ACL SETUSER reaperd +client|list").as_deref(), Some("+OK"));
     let snapshot = list(&mut backend).await.unwrap();
-    let refused = backend.carry_out(orders(&snapshot, &[7])).await;
+    let refused = backend.carry_out(orders(&snapshot, &[7]), &|_| None).await;
     assert!(matches!(answer(&refused, 7), Answer::Refused(said) if said.starts_with("NOPERM")), "{refused:?}");
 }
 
@@ -282,12 +283,12 @@ async fn a_server_that_stops_answering_leaves_what_was_sent_open_and_the_rest_un
     let mut backend = RedisBackend::with_deadlines(config(&[server.port]), Clock::start(), SHORT);
     let snapshot = list(&mut backend).await.unwrap();
     server.signal("STOP");
-    let answers = backend.carry_out(orders(&snapshot, &ids)).await;
+    let answers = backend.carry_out(orders(&snapshot, &ids), &|_| None).await;
     let count = |is: fn(&Answer) -> bool| answers.iter().filter(|(_, answer)| is(answer)).count();
     assert_eq!(answers.len(), 20);
     assert_eq!(count(|answer| matches!(answer, Answer::Unanswered(_))), 16);
     assert_eq!(count(|answer| matches!(answer, Answer::NotSent(_))), 4);
-    let again = backend.carry_out(orders(&snapshot, &ids[..1])).await;
+    let again = backend.carry_out(orders(&snapshot, &ids[..1]), &|_| None).await;
     assert!(matches!(answer(&again, ids[0]), Answer::NotSent(_)), "the connection was dropped");
     assert_eq!(list(&mut backend).await.unwrap_err().reason, FailureReason::Timeout);
     server.signal("CONT");
@@ -311,7 +312,7 @@ async fn at_maxclients_the_kept_connection_frees_the_server() {
     assert!(late.message.contains("maxclients is reached"), "{late}");
     let snapshot = list(&mut backend).await.unwrap();
     assert_eq!(snapshot.sessions.len(), 8);
-    let answers = backend.carry_out(orders(&snapshot, &[guests[0].id])).await;
+    let answers = backend.carry_out(orders(&snapshot, &[guests[0].id]), &|_| None).await;
     assert_eq!(*answer(&answers, guests[0].id), Answer::Accepted);
     assert!(server.try_guest().is_some());
 }
@@ -328,7 +329,7 @@ async fn a_dead_node_does_not_hold_up_the_other() {
     assert_eq!(error.reason, FailureReason::Connect);
     assert_eq!(error.node.as_str(), format!("127.0.0.1:{dead}"));
     assert!(error.message.contains("connection refused"), "{error}");
-    let answers = backend.carry_out(orders(&alive, &[guest.id])).await;
+    let answers = backend.carry_out(orders(&alive, &[guest.id]), &|_| None).await;
     assert_eq!(*answer(&answers, guest.id), Answer::Accepted);
 }
 
@@ -380,4 +381,39 @@ async fn tls_with_a_private_authority_and_client_certificates() {
         assert_eq!(error.reason, FailureReason::Connect, "{error}");
         assert!(error.message.contains(words), "{ca}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_gate_stops_kills_in_the_middle_of_a_batch() {
+    let server = Server::start(&[]);
+    let mut guests: Vec<Guest> = (0..40).map(|_| server.guest()).collect();
+    let ids: Vec<i64> = guests.iter().map(|guest| guest.id).collect();
+    let mut backend = backend(&server);
+    let snapshot = list(&mut backend).await.unwrap();
+    let asked = AtomicUsize::new(0);
+    let gate = |_| (asked.fetch_add(1, Ordering::Relaxed) >= 25).then(|| "paused: incident".to_owned());
+    let answers = backend.carry_out(orders(&snapshot, &ids), &gate).await;
+    for (position, guest) in guests.iter_mut().enumerate() {
+        let stopped = Answer::NotSent("paused: incident".to_owned());
+        let expected = if position < 25 { Answer::Accepted } else { stopped };
+        assert_eq!(*answer(&answers, ids[position]), expected, "{position}");
+        assert_eq!(guest.is_alive(), position >= 25, "{position}");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_backend_hands_on_the_connections_that_are_still_right() {
+    let (stays, goes, comes) = (Server::start(&[]), Server::start(&[]), Server::start(&[]));
+    let mut before = RedisBackend::new(config(&[stays.port, goes.port]), Clock::start());
+    let listed: Vec<Snapshot> = before.list().await.into_iter().map(Result::unwrap).collect();
+    let mut after = RedisBackend::new(config(&[comes.port, stays.port]), Clock::start());
+    after.inherit(before);
+    let now: Vec<Snapshot> = after.list().await.into_iter().map(Result::unwrap).collect();
+    assert_eq!((now[1].connection, &now[1].own), (listed[0].connection, &listed[0].own), "the same connection");
+    assert_ne!(now[0].connection, listed[1].connection);
+
+    let login = Config { username: Some("default".to_owned()), ..config(&[stays.port]) };
+    let mut other = RedisBackend::new(login, Clock::start());
+    other.inherit(after);
+    assert_ne!(list(&mut other).await.map(|list| list.connection).ok(), Some(now[1].connection), "another login");
 }

@@ -149,7 +149,7 @@ fn slots_that_are_not_wanted_have_no_mask() {
 fn no_sessions_are_no_trouble() {
     let expr = expr("db == 1 || name.contains(\"x\") || !has(addr) || addr == \"x\"");
     let masks = Program::compile(&[(&expr, Want::KnownTrue)]).run(&sessions(&[]), &|_| true);
-    assert_eq!(masks[0].as_ref().map(super::super::Mask::len), Some(0));
+    assert_eq!(masks[0].as_ref().map(super::super::Mask::rows), Some(0));
 }
 
 #[test]
