@@ -141,8 +141,6 @@ metrics! {
     trigger_to_kill_seconds: Histogram in REACTION;
     /// Time from asking for the list to the server's answer to a kill.
     list_to_kill_seconds: Histogram in REACTION;
-    /// Calls to a provider's API by status code.
-    api_requests_total: IntCounterVec["provider", "operation", "code"];
     /// Entries written to the journal.
     journal_entries_total: IntCounter;
 }
