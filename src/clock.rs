@@ -152,6 +152,12 @@ mod tests {
     }
 
     #[test]
+    fn wall_times_are_shown_with_milliseconds() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_767_225_600_120), "2026-01-01T00:00:00.120Z");
+    }
+
+    #[test]
     fn a_stamp_from_the_future_of_another_boot_is_now() {
         let clock = Clock::start();
         let stamp = Stamp { wall: clock.wall() + 3_600_000, boot: "another".into(), uptime: 1 };

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
@@ -21,7 +22,7 @@ use crate::policy::names::{NodeName, TargetName};
 use crate::policy::outcome::{self, Open, Outcome, Progress};
 use crate::policy::session::{SessionKey, Snapshot};
 use crate::policy::time::Steady;
-use crate::store::{Committed, Decision, Settled};
+use crate::store::{Committed, Decision, Settled, Store, StoreError};
 
 /// A `for` timer goes on over a gap of this many poll intervals.
 const GAP_POLLS: u32 = 3;
@@ -178,6 +179,9 @@ impl<B: Backend> Guard<B> {
     }
 
     fn forget_open(&mut self, settled: &[(IntentId, Outcome)]) {
+        if settled.is_empty() {
+            return;
+        }
         let settled: HashSet<IntentId> = settled.iter().map(|(id, _)| *id).collect();
         self.memory.open.retain(|open| !settled.contains(&open.id));
         let open = self.memory.open.len();
@@ -267,7 +271,8 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Act: every committed intent is sent once, or provably not at all.
+    /// Act: every committed intent is sent once, or provably not at all. What the server said to one batch is written
+    /// while it works on the next.
     async fn act(&mut self, settings: &Arc<Settings>, intents: &[Intent], situation: &Situation, trigger: Trigger) {
         self.open_intents(intents);
         let brake = Brake {
@@ -278,11 +283,19 @@ impl<B: Backend> Guard<B> {
             shutdown: self.shutdown.clone(),
             stopping: OnceLock::new(),
         };
+        let gate = |intent: &Intent| brake.holds(intent);
+        let store = self.shared.store.clone();
+        let mut answered = Vec::new();
         for batch in intents.chunks(BATCH) {
-            let answers = self.backend.kill(batch, &|intent| brake.holds(intent)).await;
+            let writing = write_answers(&store, std::mem::take(&mut answered));
+            let (written, answers) = join(writing, self.backend.kill(batch, &gate)).await;
+            self.note_written(written);
             self.count_answers(batch, &answers, situation, trigger);
-            self.note_answers(answers).await;
+            self.note_answers(&answers);
+            answered = answers;
         }
+        let written = write_answers(&store, answered).await;
+        self.note_written(written);
     }
 
     fn open_intents(&mut self, intents: &[Intent]) {
@@ -297,9 +310,8 @@ impl<B: Backend> Guard<B> {
         self.publish(|published| published.open = open);
     }
 
-    async fn note_answers(&mut self, answers: Vec<(IntentId, Answer)>) {
+    fn note_answers(&mut self, answers: &[(IntentId, Answer)]) {
         let now = self.shared.clock.steady();
-        let not_sent = outcome::of_answers(&answers);
         let progress = |answer: &Answer| match answer {
             Answer::NotSent(_) => Progress::Unsent,
             Answer::Accepted | Answer::NoSuchSession | Answer::Refused(_) => Progress::Answered(now),
@@ -311,8 +323,11 @@ impl<B: Backend> Guard<B> {
                 open.progress = progress(answer);
             }
         }
-        match self.shared.store.answered(answers).await {
-            Ok(()) => {
+    }
+
+    fn note_written(&mut self, written: Result<Vec<(IntentId, Outcome)>, StoreError>) {
+        match written {
+            Ok(not_sent) => {
                 self.count_outcomes(&not_sent);
                 self.forget_open(&not_sent);
             }
@@ -320,4 +335,16 @@ impl<B: Backend> Guard<B> {
             Err(error) => self.note_store_error("record the answers to kills", &error),
         }
     }
+}
+
+/// Writes answers; returns what they alone settle.
+async fn write_answers(
+    store: &Store,
+    answers: Vec<(IntentId, Answer)>,
+) -> Result<Vec<(IntentId, Outcome)>, StoreError> {
+    let not_sent = outcome::of_answers(&answers);
+    if !answers.is_empty() {
+        store.answered(answers).await?;
+    }
+    Ok(not_sent)
 }

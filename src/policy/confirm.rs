@@ -8,7 +8,7 @@ use super::evaluate::Candidate;
 use super::field::Field;
 use super::names::NodeName;
 use super::ruleset::{RuleSet, Standing};
-use super::session::{ConnectionId, Session, SessionKey, Snapshot};
+use super::session::{ConnectionId, Session, SessionKey, Sessions, Snapshot};
 use super::time::Steady;
 
 /// What a fresh look says about a candidate.
@@ -63,7 +63,7 @@ impl<'a> Looked<'a> {
         }
         let Some(row) = self.rows.get(&before.key.id).copied() else { return Confirmation::Changed };
         let standing = self.verdicts.standing(rules, candidate.rule(), self.look, row);
-        if standing == Standing::Named && is_same(before, &self.look.session(row)) {
+        if standing == Standing::Named && is_same(before, &self.look.sessions, row) {
             Confirmation::Confirmed(self.look.connection, self.look.at)
         } else {
             Confirmation::Changed
@@ -72,11 +72,11 @@ impl<'a> Looked<'a> {
 }
 
 /// An address can be taken over by another session, which is then younger.
-fn is_same(before: &Session, now: &Session) -> bool {
-    let as_old = match (before.int(Field::Age), now.int(Field::Age)) {
+fn is_same(before: &Session, now: &Sessions, row: usize) -> bool {
+    let as_old = match (before.int(Field::Age), now.int(Field::Age, row)) {
         (Some(before), Some(now)) => now >= before,
         (None, _) => true,
         (Some(_), None) => false,
     };
-    before.peer == now.peer && as_old
+    before.peer.as_deref() == now.text(Field::Peer, row) && as_old
 }

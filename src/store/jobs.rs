@@ -8,12 +8,12 @@ use rusqlite::Connection;
 
 use super::error::StoreError;
 use super::intents::{self, ChargeChange};
-use super::journal::{Chain, rfc3339};
+use super::journal::Chain;
 use super::pauses::{self, Pause};
 use super::queue::Work;
 use super::writer::Shared;
 use super::{Committed, Decide, Decision, alerts};
-use crate::clock::Reading;
+use crate::clock::{Reading, rfc3339};
 use crate::policy::decide::{Kill, Spared};
 use crate::policy::intent::{Intent, IntentId};
 use crate::policy::ledger::{Books, Charge, Ledger};

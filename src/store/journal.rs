@@ -5,13 +5,12 @@
 //! does not stop a forger, who can compute it anew. Retention drops the oldest entries and keeps the number and hash
 //! of the last one dropped, the anchor, so that the rest can still be checked.
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::schema;
-use crate::clock::UnixMillis;
+use crate::clock::{UnixMillis, rfc3339};
 use crate::view::journal::Entry;
 
 pub use super::reader::{Broken, Filter, Reader, Verified, VerifyError};
@@ -71,13 +70,6 @@ impl Chain {
     }
 }
 
-/// A wall time as RFC 3339 in UTC with milliseconds.
-#[must_use]
-pub fn rfc3339(at: UnixMillis) -> String {
-    // Outside of the years that RFC 3339 can write there is nothing better than its zero.
-    format!("{:.3}", Timestamp::from_millisecond(at).unwrap_or_default())
-}
-
 /// JSON for a column.
 pub(super) fn to_json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
@@ -87,13 +79,6 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
 mod tests {
     use super::*;
     use crate::view::journal::EntryKind;
-
-    #[test]
-    fn times_are_rfc_3339_with_milliseconds() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_767_225_600_120), "2026-01-01T00:00:00.120Z");
-        assert_eq!(rfc3339(i64::MAX), "1970-01-01T00:00:00.000Z");
-    }
 
     #[test]
     fn a_link_is_what_sha256sum_says() {

@@ -93,6 +93,8 @@ pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     // A commit is on the platter before anybody is told of it.
     db.pragma_update(None, "synchronous", "FULL").map_err(refuse)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20).map_err(refuse)?;
+    // Whoever writes the last of so many pages waits until they are copied: with SQLite's 1000 that is every large kill.
+    db.pragma_update(None, "wal_autocheckpoint", 4096).map_err(refuse)?;
     match version(&db).map_err(refuse)? {
         Some(found) => check(file, found)?,
         None => create(&mut db).map_err(refuse)?,

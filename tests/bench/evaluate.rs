@@ -79,7 +79,11 @@ impl<'a> Contest<'a> {
     /// How many (session, rule) pairs of the sample the columns name.
     fn named_in_sample(&self) -> usize {
         let masks = self.program.run(self.sessions, &|_| true);
-        masks.iter().flatten().map(|mask| (0..mask.rows()).step_by(SAMPLE).filter(|row| mask.get(*row)).count()).sum()
+        masks
+            .iter()
+            .flatten()
+            .map(|mask| (0..self.sessions.len()).step_by(SAMPLE).filter(|row| mask.get(*row)).count())
+            .sum()
     }
 
     /// The time for all sessions, from that for the sample, in which `count` must name as many as the columns did.

@@ -210,7 +210,7 @@ mod tests {
     fn the_fullest_window_is_found_wherever_it_lies() {
         let at = |millis: i64| Recorded {
             seq: 1,
-            at: crate::store::journal::rfc3339(millis),
+            at: crate::clock::rfc3339(millis),
             entry: Entry::new(EntryKind::Intent),
             hash: String::new(),
         };
