@@ -23,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Above the daemon's own deadline for a request, so that its answer is seen.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What to say when an answer is not of the shape that this version knows.
+pub(super) const NOT_UNDERSTOOD: &str = "the daemon's answer is not understood: is it another version?";
+
 #[derive(Deserialize)]
 struct Problem {
     detail: String,

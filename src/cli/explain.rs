@@ -36,10 +36,15 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let scenes = scene::scenes(&args.scene, &clock).await?;
-    let found = scenes.iter().find_map(|scene| {
-        let (snapshot, row) = find(scene, &args.session)?;
-        Some(explain(scene, snapshot, row, &clock))
-    });
+    let mut places = scenes.iter().flat_map(|scene| find(scene, &args.session));
+    let found = places.next().map(|(scene, snapshot, row)| explain(scene, snapshot, row, &clock));
+    for (scene, snapshot, _) in places {
+        eprintln!(
+            "reaperd: there is another session `{}` on node {} of target {}, which is not explained here; name it by its \
+             address, or name its target with --target",
+            args.session, snapshot.node, scene.target
+        );
+    }
     for failure in scenes.iter().flat_map(|scene| scene.failures.iter().map(move |error| (scene, error))) {
         eprintln!("reaperd: target {}: {}", failure.0.target, failure.1);
     }
@@ -55,15 +60,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn find<'a>(scene: &'a Scene, wanted: &str) -> Option<(&'a Arc<Snapshot>, usize)> {
+/// Every session that is meant: ids are given by each node anew.
+fn find<'a>(scene: &'a Scene, wanted: &'a str) -> impl Iterator<Item = (&'a Scene, &'a Arc<Snapshot>, usize)> {
     let id: Option<i64> = wanted.parse().ok();
-    let is_it = |snapshot: &Snapshot, row: usize| match id {
+    let is_it = move |snapshot: &Snapshot, row: usize| match id {
         Some(id) => snapshot.sessions.id(row) == id,
         None => [Field::Addr, Field::Peer].iter().any(|field| snapshot.sessions.text(*field, row) == Some(wanted)),
     };
-    scene.snapshots.iter().find_map(|snapshot| {
-        let row = (0..snapshot.sessions.len()).find(|row| is_it(snapshot, *row))?;
-        Some((snapshot, row))
+    scene.snapshots.iter().flat_map(move |snapshot| {
+        let rows = (0..snapshot.sessions.len()).filter(move |row| is_it(snapshot, *row));
+        rows.map(move |row| (scene, snapshot, row))
     })
 }
 

@@ -7,8 +7,8 @@ use anyhow::Context;
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::Daemon;
-use super::table::{print, printable};
+use super::client::{Daemon, NOT_UNDERSTOOD};
+use super::table::{Output, print, printable};
 use crate::policy::time::{DurationError, ShowDuration, parse_duration};
 use crate::view::status::PauseView;
 
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// For how long, as in 30m; until `resume` without.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(super) lasts: Option<Duration>,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Output,
     /// Which daemon.
     #[command(flatten)]
     pub(super) daemon: Daemon,
@@ -50,9 +53,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let request = args.daemon.request(Method::POST, "api/v1/pause")?.json(&body);
     let response = args.daemon.send(request).await?;
-    let pause: PauseView =
-        response.json().await.context("the daemon's answer is not understood: is it another version?")?;
-    print(&format!("{}\n", told(&pause)))?;
+    let pause: PauseView = response.json().await.context(NOT_UNDERSTOOD)?;
+    match args.output {
+        Output::Json => print(&format!("{}\n", serde_json::to_string(&pause)?))?,
+        Output::Table => print(&format!("{}\n", told(&pause)))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -31,6 +31,15 @@ pub(super) fn web(value: &Value<'_>) -> WebConfig {
 
 fn address(value: &Value<'_>) -> Option<SocketAddr> {
     value.parse(|text| {
-        text.parse().map_err(|_| format!("`{text}` is no address and port: write as in 127.0.0.1:9911 or [::1]:9911"))
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("`{text}` is no address and port: write as in 127.0.0.1:9911 or [::1]:9911"))?;
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "`{text}` can be reached from other machines, and this version has no authentication yet: listen on \
+                 127.0.0.1 or [::1], and put a proxy with authentication in front of it"
+            ));
+        }
+        Ok(address)
     })
 }

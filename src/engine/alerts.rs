@@ -15,9 +15,11 @@ use crate::policy::names::TargetName;
 use crate::policy::time::millis;
 use crate::store::{AlertRow, StoreError};
 
-/// Whether some rule is made active by an alert with these labels.
-pub(super) fn wanted(settings: &Settings, labels: &Labels) -> bool {
-    settings.rules.rules().iter().any(|rule| rule.on_alerts().any(|on| on.matches(labels)))
+/// Whether some rule is made active on the target by an alert with these labels.
+pub(super) fn wanted(settings: &Settings, target: &TargetName, labels: &Labels) -> bool {
+    let Some(target) = settings.targets.get(target) else { return false };
+    let mut rules = settings.rules.rules().iter().filter(|rule| rule.targets.matches(&target.labels));
+    rules.any(|rule| rule.on_alerts().any(|on| on.matches(labels)))
 }
 
 /// The labels of the alerts that fire on a target. Which target they name is asked anew, since a reload may have changed
@@ -61,8 +63,8 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
     };
     publish(shared, rows);
     let mut by_target: BTreeMap<TargetName, Vec<&AlertRow>> = BTreeMap::new();
-    for alert in began.iter().filter(|alert| wanted(&settings, &alert.labels)) {
-        if let Some(target) = target_of(&settings, alert) {
+    for alert in &began {
+        if let Some(target) = target_of(&settings, alert).filter(|target| wanted(&settings, target, &alert.labels)) {
             by_target.entry(target).or_default().push(alert);
         }
     }

@@ -75,7 +75,7 @@ impl<B: Backend> Guard<B> {
                         self.schedule_poll();
                     }
                 }
-                () = until(&self.shared, self.next_look) => self.look_at_open().await,
+                () = until(&self.shared, self.next_look) => self.look_unless_triggered().await,
             }
         }
         self.last_looks().await;
@@ -155,6 +155,21 @@ impl<B: Backend> Guard<B> {
     pub(super) fn schedule_look(&mut self) {
         self.look_delay = FIRST_LOOK;
         self.next_look = (!self.memory.open.is_empty()).then(|| self.shared.clock.steady().plus(self.look_delay));
+    }
+
+    /// Verifying never holds up a trigger, however slow a node is: its list settles what is open, too.
+    async fn look_unless_triggered(&mut self) {
+        let (entry, shutdown) = (self.entry.clone(), self.shutdown.clone());
+        let trigger = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            trigger = entry.mailbox.take() => Some(trigger),
+            () = self.look_at_open() => None,
+        };
+        if let Some(trigger) = trigger {
+            self.handle(trigger).await;
+            self.schedule_look();
+        }
     }
 
     async fn look_at_open(&mut self) {

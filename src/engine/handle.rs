@@ -102,10 +102,10 @@ impl Handle {
         self.shared.settings().directory.resolve(|label| labels.get(label))
     }
 
-    /// Whether some rule is made active by an alert with these labels.
+    /// Whether some rule is made active on the target by an alert with these labels.
     #[must_use]
-    pub fn wants(&self, labels: &Labels) -> bool {
-        alerts::wanted(&self.shared.settings(), labels)
+    pub fn wants(&self, target: &TargetName, labels: &Labels) -> bool {
+        alerts::wanted(&self.shared.settings(), target, labels)
     }
 
     /// Loads the config anew, all or nothing.

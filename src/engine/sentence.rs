@@ -60,8 +60,8 @@ impl Brake {
             return Some("the config was reloaded".to_owned());
         }
         // The disk or the server may have stalled: who was idle then may be at work now.
-        if now.since(intent.looked()) > self.max_age {
-            return Some("the look that confirmed it is too old".to_owned());
+        if now.since(intent.listed()) > self.max_age {
+            return Some("the list that showed it is too old".to_owned());
         }
         self.shared.paused(&self.target).map(|reason| format!("paused: {reason}"))
     }

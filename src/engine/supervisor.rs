@@ -1,6 +1,6 @@
 //! The supervisor: owns the tasks of the targets, turns received alerts into triggers, and reloads.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,7 +17,7 @@ use super::memory::Published;
 use super::settings::{Load, Settings, TargetSettings};
 use super::shared::{PauseFile, Reloaded, Shared, TargetEntry};
 use crate::backend::FailureReason;
-use crate::backend::redis::RedisBackend;
+use crate::backend::redis::{Deadlines, RedisBackend};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::intent::Answer;
@@ -200,7 +200,7 @@ impl Supervisor {
                 target.clone(),
                 self.shared.clone(),
                 entry,
-                RedisBackend::new(target.redis.clone(), self.shared.clock.clone()),
+                backend(target, &self.shared.clock),
                 replacements,
                 self.open.remove(name).unwrap_or_default(),
                 stop.clone(),
@@ -234,11 +234,13 @@ impl Supervisor {
     }
 
     async fn swap(&mut self, settings: Settings) {
+        // Backends first: a plan that was made under the old settings is void as soon as the new ones are there, so that no
+        // new rule acts on an old node.
+        self.replace_changed(&settings);
         self.shared.settings.send_replace(Arc::new(settings));
         *self.shared.reloaded() = Reloaded { at: self.shared.clock.wall(), error: None };
         self.stop_removed();
         self.publish_entries();
-        self.replace_changed();
         self.start_missing();
         self.announce();
         tracing::info!("the config was reloaded");
@@ -260,12 +262,11 @@ impl Supervisor {
     }
 
     /// A target whose connection settings changed gets a new backend; its memory stays.
-    fn replace_changed(&mut self) {
-        let settings = self.shared.settings();
+    fn replace_changed(&mut self, settings: &Settings) {
         for (name, running) in &mut self.running {
             let Some(target) = settings.targets.get(name) else { continue };
-            if target.redis != running.target.redis {
-                let backend = RedisBackend::new(target.redis.clone(), self.shared.clock.clone());
+            if (&target.redis, target.max_snapshot_age) != (&running.target.redis, running.target.max_snapshot_age) {
+                let backend = backend(target, &self.shared.clock);
                 // The task can only have ended if it failed, which ends the daemon.
                 drop(running.replace.send(backend));
             }
@@ -289,30 +290,39 @@ impl Supervisor {
     fn announce(&self) {
         let settings = self.shared.settings();
         let metrics = &self.shared.metrics;
-        let mut pairs: HashSet<(&str, &str)> = HashSet::new();
         for (name, target) in &settings.targets {
             metrics.target(name.as_str(), FailureReason::ALL.map(FailureReason::as_str));
             metrics.poll_interval_seconds.with_label_values(&[name.as_str()]).set(target.poll_interval.as_secs_f64());
             for index in settings.rules_for(target) {
                 let rule = settings.rules.rules()[index].name.as_str();
                 metrics.rule_on_target(name.as_str(), rule);
-                pairs.insert((name.as_str(), rule));
             }
         }
         for rule in settings.rules.rules() {
             metrics.rule(rule.name.as_str(), rule.mode);
         }
-        let is_rule = |rule: &str| settings.rules.rules().iter().any(|known| known.name.as_str() == rule);
-        metrics.retain(|target, rule| match (target, rule) {
-            (Some(target), Some(rule)) => pairs.contains(&(target, rule)),
-            (Some(target), None) => settings.targets.contains_key(target),
-            (None, Some(rule)) => is_rule(rule),
-            (None, None) => true,
-        });
+        self.sweep();
         metrics.targets.set(i64::try_from(settings.targets.len()).unwrap_or(i64::MAX));
         metrics.config_last_reload_successful.set(1);
         #[expect(clippy::cast_precision_loss, reason = "a timestamp with a float's precision, as Prometheus has it")]
         metrics.config_last_reload_success_timestamp_seconds.set(self.shared.reloaded().at as f64 / 1000.0);
+    }
+
+    /// Forgets the series of targets and rules that are not configured any more.
+    fn sweep(&self) {
+        let settings = self.shared.settings();
+        let applies = |target: &str, rule: &str| {
+            let target = settings.targets.get(target);
+            let rule = settings.rules.rules().iter().find(|known| known.name.as_str() == rule);
+            target.zip(rule).is_some_and(|(target, rule)| rule.targets.matches(&target.labels))
+        };
+        let is_rule = |rule: &str| settings.rules.rules().iter().any(|known| known.name.as_str() == rule);
+        self.shared.metrics.retain(|target, rule| match (target, rule) {
+            (Some(target), Some(rule)) => applies(target, rule),
+            (Some(target), None) => settings.targets.contains_key(target),
+            (None, Some(rule)) => is_rule(rule),
+            (None, None) => true,
+        });
     }
 
     async fn ended(&mut self, ended: Result<(Id, Left), JoinError>) -> Result<(), EngineError> {
@@ -323,6 +333,8 @@ impl Supervisor {
                     self.open.insert(left.target, left.open);
                 } else {
                     self.give_up(&left).await;
+                    // Its last looks may have brought back series that the reload had removed.
+                    self.sweep();
                 }
                 self.start_missing();
                 Ok(())
@@ -355,6 +367,10 @@ impl Supervisor {
         }
         result
     }
+}
+
+fn backend(target: &TargetSettings, clock: &Clock) -> RedisBackend {
+    RedisBackend::with_deadlines(target.redis.clone(), clock.clone(), Deadlines::within(target.max_snapshot_age))
 }
 
 /// Intents that the last process left open. Whether the server acted on one without an answer is not known.

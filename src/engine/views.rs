@@ -217,7 +217,8 @@ fn budgets_at(settings: &Settings, books: &Books, now: Steady) -> Vec<BudgetView
         view(format!("target/{target}"), limits.target, targets.get(target).copied().unwrap_or(0))
     };
     let of_rule = |((rule, target), used): (&(&RuleName, &TargetName), &u64)| {
-        (*used > 0).then(|| view(format!("rule/{rule}/{target}"), rates[*rule], *used))
+        (*used > 0 && settings.targets.contains_key(*target))
+            .then(|| view(format!("rule/{rule}/{target}"), rates[*rule], *used))
     };
     let mut budgets = vec![view("fleet".to_owned(), limits.fleet, fleet)];
     budgets.extend(settings.targets.keys().map(of_target));

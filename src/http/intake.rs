@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::monitoring::alertmanager::{Alert, Pairs, decode};
 use crate::policy::directory::Resolution;
 use crate::policy::matcher::Labels;
+use crate::policy::names::TargetName;
 use crate::store::ReceivedAlert;
 use crate::store::{Store, StoreError};
 
@@ -39,12 +40,15 @@ const MAX_BODIES: usize = 4 * MAX_BODY;
 
 type Stored = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
+/// Whether some rule is made active on the target by an alert with these labels.
+type Wants = dyn Fn(&TargetName, &Labels) -> bool + Send + Sync;
+
 /// What the webhook asks of the rest of the daemon.
 pub(super) struct Intake {
     /// The target that labels name.
     resolve: Box<dyn Fn(&Pairs<'_>) -> Resolution + Send + Sync>,
     /// Whether a rule is made active by an alert with these labels.
-    wants: Box<dyn Fn(&Labels) -> bool + Send + Sync>,
+    wants: Box<Wants>,
     /// Stores alerts durably.
     store: Box<dyn Fn(Vec<ReceivedAlert>) -> Stored + Send + Sync>,
     metrics: Arc<Metrics>,
@@ -56,7 +60,7 @@ impl Intake {
         let wanting = handle.clone();
         Self {
             resolve: Box::new(move |labels| handle.resolve(labels)),
-            wants: Box::new(move |labels| wanting.wants(labels)),
+            wants: Box::new(move |target, labels| wanting.wants(target, labels)),
             store: Box::new(move |alerts| {
                 let store = store.clone();
                 Box::pin(async move { store.receive_alerts(alerts).await })
@@ -77,7 +81,7 @@ impl Intake {
             Resolution::NoLabel => return Err("no_target_label"),
         };
         let labels = alert.labels.to_labels();
-        if alert.firing && !(self.wants)(&labels) {
+        if alert.firing && !(self.wants)(&target, &labels) {
             return Err("no_rule");
         }
         Ok(ReceivedAlert { fingerprint: alert.fingerprint(), firing: alert.firing, labels, target })
@@ -157,7 +161,7 @@ mod tests {
                     Some(other) => Resolution::Unknown { label: "target".to_owned(), value: other.to_owned() },
                     None => Resolution::NoLabel,
                 }),
-                wants: Box::new(|labels| labels.get("alertname").is_some_and(|name| name == "Storm")),
+                wants: Box::new(|_, labels| labels.get("alertname").is_some_and(|name| name == "Storm")),
                 store: Box::new(move |alerts| {
                     let result = if full { Err(StoreError::Full) } else { Ok(()) };
                     if !full {

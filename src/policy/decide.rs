@@ -98,14 +98,14 @@ pub struct Kill {
     rule: RuleName,
     session: Arc<Session>,
     connection: ConnectionId,
-    looked: Steady,
+    listed: Steady,
 }
 
 impl Kill {
     /// A kill that nobody decided.
     #[cfg(test)]
     pub fn for_test(rule: RuleName, session: Arc<Session>, connection: ConnectionId) -> Self {
-        Self { rule, session, connection, looked: Steady::from_millis(0) }
+        Self { rule, session, connection, listed: Steady::from_millis(0) }
     }
 
     /// The rule.
@@ -126,10 +126,10 @@ impl Kill {
         self.connection
     }
 
-    /// When the look that confirmed it was asked for.
+    /// When the list that showed it was asked for.
     #[must_use]
-    pub fn looked(&self) -> Steady {
-        self.looked
+    pub fn listed(&self) -> Steady {
+        self.listed
     }
 }
 
@@ -416,7 +416,7 @@ impl Desk<'_> {
         if mode == Mode::Observe && self.situation.ghosts.contains(&pair) {
             return self.spare(rule, candidate, (Reason::Observe, None), false);
         }
-        let (connection, looked) = match self.confirmed(candidate) {
+        let (connection, listed) = match self.confirmed(candidate) {
             Some(confirmed) if room.left > 0 => confirmed,
             _ => return self.spare(rule, candidate, (Reason::Budget, room.words()), false),
         };
@@ -430,21 +430,21 @@ impl Desk<'_> {
                 self.spent += 1;
                 self.taken.insert(key);
                 let session = candidate.session().clone();
-                self.plan.kills.push(Kill { rule: rule.name.clone(), session, connection, looked });
+                self.plan.kills.push(Kill { rule: rule.name.clone(), session, connection, listed });
             }
         }
     }
 
-    /// The connection for the kill, and when the look was asked for that confirmed the candidate. One that the draft
-    /// left out, and that was not looked at again, has none, even if budget has come free meanwhile: it waits for the
+    /// The connection for the kill, and when the list was asked for that showed the candidate. One that the draft left out, and that was not looked at again, has none, even if budget has come free meanwhile: it waits for the
     /// next evaluation.
     fn confirmed(&self, candidate: &Candidate) -> Option<(ConnectionId, Steady)> {
         let key = &candidate.session().key;
+        let node = self.situation.nodes.get(&key.node)?;
         let Some(confirmations) = &self.situation.confirmations else {
-            return self.situation.nodes.get(&key.node).map(|node| (node.connection, node.listed));
+            return Some((node.connection, node.listed));
         };
         match confirmations.get(&(candidate.rule(), key.clone()))? {
-            Confirmation::Confirmed(connection, looked) => Some((*connection, *looked)),
+            Confirmation::Confirmed(connection, _) => Some((*connection, node.listed)),
             Confirmation::Changed | Confirmation::LookFailed => None,
         }
     }

@@ -60,10 +60,10 @@ impl Intent {
         self.kill.connection()
     }
 
-    /// When the look that confirmed it was asked for.
+    /// When the list that showed it was asked for.
     #[must_use]
-    pub fn looked(&self) -> Steady {
-        self.kill.looked()
+    pub fn listed(&self) -> Steady {
+        self.kill.listed()
     }
 
     /// When it was committed and charged.

@@ -168,13 +168,18 @@ impl Ledger {
         self.since(now.minus(window)).filter(here).count()
     }
 
-    /// When the rule last had a kill under way on the target: `now` while one is.
+    /// When the rule last had a kill under way on the target: `now` while one is. One of which nothing more was heard
+    /// counts from its commit.
     #[must_use]
     pub fn last(&self, rule: &RuleName, target: &TargetName, now: Steady) -> Option<Steady> {
         self.charges
             .iter()
             .filter(|charge| charge.rule == *rule && charge.target == *target)
-            .map(|charge| charge.ended.unwrap_or(now))
+            .map(|charge| match charge.ended {
+                None => now,
+                Some(ended) if ended > now => charge.committed,
+                Some(ended) => ended,
+            })
             .max()
             .filter(|last| *last > NEVER)
     }

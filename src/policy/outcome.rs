@@ -148,5 +148,9 @@ pub fn unsent(open: &[Open]) -> Vec<(IntentId, Outcome)> {
 /// The end of intents at whose sessions nobody can look any more.
 #[must_use]
 pub fn give_up(open: &[Open]) -> Vec<(IntentId, Outcome)> {
-    open.iter().map(|open| (open.id, Outcome::Unverified)).collect()
+    let outcome = |open: &Open| match open.progress {
+        Progress::Unsent => Outcome::NotSent,
+        Progress::Answered(_) | Progress::Lost(_) => Outcome::Unverified,
+    };
+    open.iter().map(|open| (open.id, outcome(open))).collect()
 }

@@ -33,6 +33,15 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// Its reason; and, where the node lists nothing to judge it by, that this is why it holds for everybody.
+    pub(super) fn words(&self, snapshot: &Snapshot) -> Arc<str> {
+        let lacking = self.matches.needs().without(snapshot.sessions.fields());
+        if lacking.is_empty() {
+            return self.reason.clone();
+        }
+        format!("{} (the node does not list {lacking}, so it protects every session there)", self.reason).into()
+    }
+
     /// Whether it still holds at this wall time.
     #[must_use]
     pub fn in_force(&self, wall: i64) -> bool {

@@ -100,7 +100,7 @@ impl Verdicts {
         }
         let configured = || {
             let held = self.unprotected.iter().position(|mask| mask.as_ref().is_some_and(|mask| !mask.get(row)))?;
-            Some(rules.protections[held].reason.clone())
+            Some(rules.protections[held].words(snapshot))
         };
         match protect::always(&rules.rules[rule], snapshot, row).or_else(configured) {
             Some(reason) => Standing::Protected(reason),

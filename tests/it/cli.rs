@@ -91,10 +91,12 @@ fn status_pause_and_resume_talk_to_the_daemon() {
     assert_eq!(row(&status, "TARGET", "orders").last(), Some(&"paused"));
     let leak = Idle::named(redis.port, "leak");
     daemon.wait_polls("orders", 2);
-    assert_eq!(ran(&["resume"]).good(), "resumed: everything\n");
+    let resumed = ran(&["resume"]).good();
+    assert!(resumed.starts_with("resumed: everything\nstill paused: orders, until 20"), "{resumed}");
     daemon.wait_polls("orders", 2);
     assert!(leak.is_alive());
-    assert_eq!(ran(&["resume", "--target", "orders"]).good(), "resumed: orders\n");
+    let resumed: Value = serde_json::from_str(&ran(&["resume", "--target", "orders", "-o", "json"]).good()).unwrap();
+    assert_eq!(resumed, serde_json::json!({"resumed": "orders", "pauses": []}));
     wait_until(|| !leak.is_alive(), SOON, "it kills again");
 
     assert_eq!(

@@ -8,6 +8,8 @@ mod alertmanager;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod brake;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod demo;

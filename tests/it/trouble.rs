@@ -244,3 +244,20 @@ fn budgets_survive_a_restart() {
     wait_until(|| alive(&victims) == 0, SOON, "all are gone in the end");
     assert_eq!((proxy.kills().len(), proxy.most_kills_within(Duration::from_secs(3))), (12, 5));
 }
+
+#[test]
+fn a_node_that_hangs_does_not_keep_the_others_unguarded() {
+    let (well, hung) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = config(&well.node()).replace("']}]}", &format!("', 'redis://{}']}}]}}", hung.node()));
+    let daemon = Daemon::start(folder.path(), &format!("{nodes}max_snapshot_age: 4s\n"), &victims_rule(""));
+    daemon.wait_polls("orders", 2);
+    hung.signal("STOP");
+    let on_the_hung_one = format!("reaperd_node_up{{node=\"{}\",target=\"orders\"}}", hung.node());
+    daemon.wait_metric(&on_the_hung_one, 0.0);
+    let victims = Idle::victims(well.port, 5);
+    wait_until(|| alive(&victims) == 0, SOON, "the other node is guarded");
+    assert_eq!(daemon.metric(UP), Some(0.0));
+    hung.signal("CONT");
+    daemon.wait_metric(UP, 1.0);
+}

@@ -40,6 +40,20 @@ pub struct Deadlines {
     pub kill: Duration,
 }
 
+impl Deadlines {
+    /// Deadlines that leave a list of the other nodes young enough to be acted on when one node hangs: connecting and
+    /// listing together take at most three quarters of the oldest age at which a list may still be killed from.
+    #[must_use]
+    pub fn within(max_snapshot_age: Duration) -> Self {
+        let longest = Self::default();
+        Self {
+            connect: longest.connect.min(max_snapshot_age / 4),
+            list: longest.list.min(max_snapshot_age / 2),
+            kill: longest.kill,
+        }
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Self { connect: Duration::from_secs(5), list: Duration::from_secs(10), kill: Duration::from_secs(5) }

@@ -45,6 +45,11 @@ impl RedisServer {
         self.child = Some(child);
     }
 
+    /// Sends the server a signal: STOP makes it hang.
+    pub(crate) fn signal(&self, name: &str) {
+        super::signal(self.child.as_ref().expect("it runs").id(), name);
+    }
+
     /// Ends it; `restart` starts another run on the same port.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
