@@ -1,4 +1,5 @@
-//! CLIENT LIST into columns, against the obvious parser and against finding the line ends alone.
+//! CLIENT LIST into columns, against the obvious parser and against finding the line ends alone. To give the memory back
+//! is part of it: every poll does.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -16,13 +17,13 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     let node = NodeName::from("127.0.0.1:6379");
     let mut ours = || {
         let text = text.clone();
-        let (time, sessions) = timed(|| parse(text, &node));
-        anyhow::ensure!(sessions?.len() as u64 == SESSIONS, "our parser lost sessions");
+        let (time, sessions) = timed(|| parse(text, &node).map(|sessions| sessions.len()));
+        anyhow::ensure!(sessions? as u64 == SESSIONS, "our parser lost sessions");
         Ok(time)
     };
     let mut naive = || {
-        let (time, sessions) = timed(|| naive(&text));
-        anyhow::ensure!(sessions.len() as u64 == SESSIONS, "the naive parser lost sessions");
+        let (time, sessions) = timed(|| naive(&text).len());
+        anyhow::ensure!(sessions as u64 == SESSIONS, "the naive parser lost sessions");
         Ok(time)
     };
     let mut lines = || Ok(timed(|| memchr::memchr_iter(b'\n', black_box(text.as_bytes())).count()).0);
