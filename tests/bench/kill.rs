@@ -20,7 +20,7 @@ const SESSIONS: usize = 10_000;
 const IDLE: Duration = Duration::from_millis(2500);
 
 /// As many as the daemon.
-const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: usize = 32;
 
 const RULE: &str = r#"rule: idle, summary: s, match: 'kind == "normal" && idle > duration("1s")', mode: enforce,
     limits: {kills: 100000/1m, share: 100%}"#;
@@ -59,7 +59,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         Bar::AtMost(2.5),
     );
     line("the same, from the trigger", median(ours.total.clone()), limit, whole, Bar::AtMost(2.5));
-    let bare_limit = "limit: bare CLIENT KILL ID, 16 in flight";
+    let bare_limit = "limit: bare CLIENT KILL ID, 32 in flight";
     line("the same, from the trigger", median(ours.total), bare_limit, median(bare.total), Bar::Times);
     line("PING p99 meanwhile", median(ours.ping_p99), "the limit", 0.01, Bar::AtMost(1.0));
     line("longest PING meanwhile", median(ours.ping_max), limit, median(laddr.ping_max), Bar::Times);

@@ -278,16 +278,16 @@ async fn a_server_that_accepts_and_never_answers_meets_the_deadline_and_then_the
 #[tokio::test]
 async fn a_server_that_stops_answering_leaves_what_was_sent_open_and_the_rest_unsent() {
     let server = Server::start(&[]);
-    let guests: Vec<Guest> = (0..20).map(|_| server.guest()).collect();
+    let guests: Vec<Guest> = (0..40).map(|_| server.guest()).collect();
     let ids: Vec<i64> = guests.iter().map(|guest| guest.id).collect();
     let mut backend = RedisBackend::with_deadlines(config(&[server.port]), Clock::start(), SHORT);
     let snapshot = list(&mut backend).await.unwrap();
     server.signal("STOP");
     let answers = backend.carry_out(orders(&snapshot, &ids), &|_| None).await;
     let count = |is: fn(&Answer) -> bool| answers.iter().filter(|(_, answer)| is(answer)).count();
-    assert_eq!(answers.len(), 20);
-    assert_eq!(count(|answer| matches!(answer, Answer::Unanswered(_))), 16);
-    assert_eq!(count(|answer| matches!(answer, Answer::NotSent(_))), 4);
+    assert_eq!(answers.len(), 40);
+    assert_eq!(count(|answer| matches!(answer, Answer::Unanswered(_))), 32);
+    assert_eq!(count(|answer| matches!(answer, Answer::NotSent(_))), 8);
     let again = backend.carry_out(orders(&snapshot, &ids[..1]), &|_| None).await;
     assert!(matches!(answer(&again, ids[0]), Answer::NotSent(_)), "the connection was dropped");
     assert_eq!(list(&mut backend).await.unwrap_err().reason, FailureReason::Timeout);
